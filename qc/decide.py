@@ -1,0 +1,97 @@
+"""The whole quality policy: a prediction and two thresholds become a verdict. Pure functions.
+
+With a good class, the defect score is `1 - score[good]`; the most likely defect class names the
+part and gives the thresholds: below `ok_below` OK, from `ng_above` on NG, REVIEW between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from qc.errors import QCError
+from qc.types import FloatArray, Prediction, Verdict
+
+
+class DecisionSpec(BaseModel):
+    """Thresholds of a bundle, per defect class.
+
+    Args:
+        ok_below: class -> the part is OK while its defect score is below this.
+        ng_above: class -> the part is NG from this defect score on.
+        max_escape: the escape rate that was asked for.
+        max_overkill: the overkill rate that was asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ok_below: dict[str, float]
+    ng_above: dict[str, float]
+    max_escape: float = Field(ge=0, lt=1)
+    max_overkill: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DecisionSpec:
+        if set(self.ok_below) != set(self.ng_above) or not self.ok_below:
+            raise ValueError("ok_below and ng_above must name the same classes, at least one")
+        for name, low in self.ok_below.items():
+            # NG from a score no model can give is legal: nothing is rejected without a person
+            if not 0 <= low <= self.ng_above[name] <= 1.01:
+                raise ValueError(f"thresholds of {name} must satisfy 0 <= ok_below <= ng_above")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with the rule that led to it; `defect_class` and score are None on FAULT."""
+
+    verdict: Verdict
+    reason: str
+    defect_class: str | None = None
+    defect_score: float | None = None
+
+
+def defect_scores(score: FloatArray, good_index: int) -> FloatArray:
+    """Defect score in [0, 1] of each row of `(N, K)` class scores."""
+    return (1.0 - score[..., good_index]).astype(np.float32)
+
+
+def decide(
+    prediction: Prediction, spec: DecisionSpec, classes: Sequence[str], good: str
+) -> Decision:
+    """Judge one prediction.
+
+    Args:
+        prediction: the model's numbers.
+        spec: the bundle's thresholds.
+        classes: class names in the order of `prediction.score`.
+        good: name of the class of good parts.
+
+    Returns:
+        The verdict; FAULT where a number is not finite or lies outside [0, 1].
+
+    Raises:
+        QCError: the prediction has another number of classes than the bundle.
+    """
+    score = prediction.score
+    if len(score) != len(classes):
+        raise QCError("the prediction does not fit", expected=f"{len(classes)} scores", found=score)
+    if not np.isfinite(score).all() or score.min() < 0 or score.max() > 1:
+        return Decision(Verdict.FAULT, "the model gave a score that is not a number in [0, 1]")
+    if prediction.attention is not None and not np.isfinite(prediction.attention).all():
+        return Decision(Verdict.FAULT, "the model gave a map that is not finite")
+    good_index = list(classes).index(good)
+    likely = max((i for i in range(len(classes)) if i != good_index), key=lambda i: score[i])
+    name = classes[likely]
+    value = float(defect_scores(score, good_index))
+    low, high = spec.ok_below[name], spec.ng_above[name]
+    if value < low:
+        return Decision(Verdict.OK, f"defect score {value:.3f} < {low:.3f}", name, value)
+    if value >= high:
+        return Decision(Verdict.NG, f"{name}: defect score {value:.3f} >= {high:.3f}", name, value)
+    return Decision(
+        Verdict.REVIEW, f"{name}: defect score {value:.3f} in [{low:.3f}, {high:.3f})", name, value
+    )

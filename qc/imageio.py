@@ -73,9 +73,7 @@ def decode_image(data: bytes, where: object) -> Image:
             found=f"{width} x {height}",
         )
     try:
-        found = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        )
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
         raise DataError(f"image cannot be decoded ({error.err})", where=where) from error
     if found is None:
@@ -90,7 +88,7 @@ def decode_image(data: bytes, where: object) -> Image:
             expected="8 or 16 bit unsigned, grey or colour",
             found=f"{pixels.dtype} {pixels.shape}",
         )
-    return np.ascontiguousarray(pixels[..., ::-1])
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def read_mask(path: Path | str, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -111,7 +109,8 @@ def read_mask(path: Path | str, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
             expected=f"{size_hw[0]} x {size_hw[1]} (height x width)",
             found=f"{pixels.shape[0]} x {pixels.shape[1]}",
         )
-    return np.asarray(pixels.max(axis=2) > MASK_THRESHOLD, dtype=np.bool_)
+    brightest = np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    return np.asarray(brightest > MASK_THRESHOLD, dtype=np.bool_)
 
 
 def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:

@@ -1,0 +1,251 @@
+"""What a page of the station shows: journal rows as plain values, for templates and JSON alike.
+
+Numbers that are not finite become None here, because JSON has no NaN and a person is told so in words.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qc.bundle import Manifest
+from qc.errors import DataError, FaultError, QCError
+from qc.imageio import read_image
+from qc.journal import Journal, Row
+from qc.overlay import heat_rgba, scale_map
+from qc.types import Review, Verdict
+
+FLAGGED = (Verdict.NG, Verdict.REVIEW, Verdict.FAULT)
+"""What a person is asked to look at."""
+
+REVIEWED = {"waiting": False, "reviewed": True, "all": None}
+"""Tab of the queue -> the journal's filter."""
+
+_THUMB_HW = (348, 464)
+
+
+def part_href(inspection_id: str) -> str:
+    """Address of a part's page; the id is quoted whole."""
+    return f"/part/{quote(inspection_id, safe='')}"
+
+
+def part_facts(journal: Journal, row: Row) -> dict[str, Any]:
+    """One inspection as JSON values."""
+    return {
+        "inspection_id": row.inspection_id,
+        "href": part_href(row.inspection_id),
+        "name": row.part_id or f"frame {row.frame_id}",
+        "part_id": row.part_id,
+        "lot": row.lot,
+        "frame_id": row.frame_id,
+        "source_id": row.source_id,
+        "captured_at": _utc(row.captured_at),
+        "local_time": _local(row.captured_at),
+        "verdict": row.verdict.value,
+        "reason": row.reason,
+        "defect_class": row.defect_class,
+        "defect_score": _finite(row.defect_score),
+        "scores": None if row.scores is None else _finite_values(row.scores),
+        "bundle_id": row.bundle_id,
+        "timings_ms": _finite_values(row.timings_ms),
+        "has_picture": picture_file(journal, row) is not None,
+        "has_map": row.evidence is not None,
+        "n_reviews": row.n_reviews,
+    }
+
+
+def review_facts(review: Review) -> dict[str, Any]:
+    """One review as JSON values."""
+    return {
+        "reviewer": review.reviewer,
+        "decision": review.decision.value,
+        "defect_class": review.defect_class,
+        "note": review.note,
+        "at": _utc(review.at),
+        "local_time": _local(review.at),
+    }
+
+
+def count_facts(journal: Journal) -> dict[str, Any]:
+    """The journal's counts, and whether they add up: captured = ok + ng + review + fault + dropped."""
+    counts = journal.counts()
+    total = sum(counts[name] for name in ("ok", "ng", "review", "fault", "dropped"))
+    return {**counts, "sum": total, "holds": counts["captured"] == total}
+
+
+def manifest_of(journal: Journal, row: Row) -> Manifest | None:
+    """Manifest of the bundle that judged, or None where the journal does not know it."""
+    try:
+        return journal.manifest(row.bundle_id)
+    except DataError:
+        return None  # the page says so; no scale, class or threshold is guessed
+
+
+def map_facts(row: Row, manifest: Manifest | None) -> dict[str, Any]:
+    """Whether the map can be shown, on which scale, or why not."""
+    why = ""
+    if row.evidence is None:
+        why = "No map: the model gave none for this part."
+    elif not np.isfinite(row.evidence).all():
+        why = "No map: it holds numbers that are not finite."
+    elif manifest is None:
+        why = "No map: the journal does not hold the bundle's scale."
+    if why or manifest is None:
+        return {"shown": False, "why": why, "lo": None, "hi": None}
+    return {"shown": True, "why": "", "lo": manifest.overlay.lo, "hi": manifest.overlay.hi}
+
+
+def score_rows(row: Row, manifest: Manifest | None) -> list[dict[str, Any]]:
+    """Each class with its score and its thresholds; a good class has none."""
+    if row.scores is None:
+        return []
+    low = manifest.decision.ok_below if manifest else {}
+    high = manifest.decision.ng_above if manifest else {}
+    return [
+        {
+            "name": name,
+            "value": _finite(value),
+            "good": manifest is not None and name == manifest.good,
+            "low": low.get(name),
+            "high": high.get(name),
+        }
+        for name, value in row.scores.items()
+    ]
+
+
+def gauge_facts(row: Row, manifest: Manifest | None) -> dict[str, float] | None:
+    """Defect score between its two thresholds, or None where something of it is missing."""
+    score = _finite(row.defect_score)
+    if manifest is None or score is None or row.defect_class not in manifest.decision.ok_below:
+        return None
+    spec = manifest.decision
+    return {
+        "score": score,
+        "low": spec.ok_below[row.defect_class],
+        "high": spec.ng_above[row.defect_class],
+    }
+
+
+def defect_classes(row: Row, manifest: Manifest | None) -> list[str]:
+    """What a reviewer may name as the defect."""
+    if manifest is not None:
+        return [name for name in manifest.class_names if name != manifest.good]
+    return [row.defect_class] if row.defect_class else []
+
+
+def next_waiting(journal: Journal, after: Row | None = None) -> Row | None:
+    """The next flagged part without a review: newest first, then round again from the newest.
+
+    Args:
+        journal: the journal.
+        after: where the person stands now; it is not given back.
+    """
+    total = journal.count(FLAGGED, False)
+
+    def at(index: int) -> Row | None:
+        found = journal.rows(verdicts=FLAGGED, reviewed=False, limit=1, offset=index)
+        return found[0] if found else None
+
+    def age(index: int) -> int:
+        row = at(index)
+        return -row.seq if row else 1  # the queue became shorter meanwhile: behind everything
+
+    place = bisect_right(range(total), -after.seq, key=age) if after else 0
+    row = (at(place) if place < total else None) or at(0)
+    return None if row is None or (after and row.seq == after.seq) else row
+
+
+def picture_file(journal: Journal, row: Row) -> Path | None:
+    """The kept picture, only where it lies inside the journal's folder."""
+    file = journal.image_file(row)
+    if file is None:
+        return None
+    file, folder = file.resolve(), journal.path.resolve().parent
+    return file if file.is_relative_to(folder) and file.is_file() else None
+
+
+def picture_png(journal: Journal, row: Row, *, thumb: bool = False) -> bytes:
+    """The picture as PNG, whole or small.
+
+    Raises:
+        DataError: it was not kept, is missing, or is damaged.
+    """
+    file = picture_file(journal, row)
+    if file is None:
+        raise DataError("there is no picture of this part", where=row.inspection_id)
+    image = read_image(file)
+    factor = min(_THUMB_HW[0] / image.shape[0], _THUMB_HW[1] / image.shape[1])
+    if thumb and factor < 1:
+        size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return _png(image[..., ::-1])
+
+
+def heat_png(journal: Journal, row: Row, manifest: Manifest | None) -> bytes:
+    """The heat layer as PNG with alpha, of the picture's size.
+
+    Raises:
+        DataError: there is no map, or its scale is not known.
+    """
+    shown = map_facts(row, manifest)
+    if row.evidence is None or manifest is None or not shown["shown"]:
+        raise DataError(shown["why"], where=row.inspection_id)
+    file = picture_file(journal, row)
+    height, width = manifest.preprocess.size_hw
+    if file is not None:
+        height, width = read_image(file).shape[:2]
+    level = scale_map(row.evidence, manifest.overlay.lo, manifest.overlay.hi)
+    return _png(heat_rgba(level, (height, width))[..., [2, 1, 0, 3]])
+
+
+def scale_png() -> bytes:
+    """The colours of the heat layer from lo to hi, as they lie over a picture."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    return _png(heat_rgba(ramp, (1, 256))[..., [2, 1, 0, 3]])
+
+
+def _png(bgr: NDArray[np.uint8]) -> bytes:
+    ok, encoded = cv2.imencode(".png", np.ascontiguousarray(bgr), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise FaultError("PNG cannot be encoded", found=bgr.shape)
+    return encoded.tobytes()
+
+
+def saved_words(journal: Journal, inspection_id: str | None) -> str | None:
+    """What was saved last for an inspection, in words; None where there is nothing to tell."""
+    if not inspection_id:
+        return None
+    try:
+        row = journal.get(inspection_id)
+        review = journal.reviews(inspection_id)[-1]
+    except (QCError, IndexError):
+        return None  # an old or invented address; the review itself stands on the part's page
+    name = row.part_id or f"frame {row.frame_id}"
+    kind = f" {review.defect_class}" if review.defect_class else ""
+    return f"{name} is {review.decision}{kind}, by {review.reviewer}"
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _finite_values(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in values.items()}
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _local(moment: datetime) -> str:
+    """The time as the clock on the wall shows it, where the station runs."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,174 @@
+"""Figures of a model on a split: escape, overkill, AUROC, intervals, calibration, localisation.
+
+scipy and scikit-learn (the `train` extra) are imported where they are used: the edge needs neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+
+CONFIDENCE = 0.95
+BOOTSTRAPS = 1000
+AUPRO_MAX_FPR = 0.3
+"""Bergmann et al., "MVTec AD", CVPR 2019: the per-region overlap is averaged up to this rate."""
+
+
+def rate_with_interval(count: int, n: int) -> tuple[float | None, tuple[float, float] | None]:
+    """A proportion and its exact 95 % interval (Clopper and Pearson, 1934); None of nothing."""
+    if n == 0:
+        return None, None
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
+    return count / n, (float(interval.low), float(interval.high))
+
+
+def auroc(is_defect: Bools, score: Floats) -> float | None:
+    """Area under the ROC curve of good against defect; None where one of both is missing."""
+    if is_defect.all() or not is_defect.any():
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(is_defect, score))
+
+
+def auroc_interval(
+    is_defect: Bools, score: Floats, groups: Sequence[str], seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of the AUROC by bootstrap over groups, since images of a group are alike."""
+    rows: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        rows.setdefault(group, []).append(i)
+    members = [np.array(r) for r in rows.values()]
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(BOOTSTRAPS):
+        drawn = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
+        value = auroc(is_defect[drawn], score[drawn])
+        if value is not None:
+            values.append(value)
+    if not values:
+        return None
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def average_precision(is_defect: Bools, score: Floats) -> float | None:
+    """Area under the precision-recall curve; None where there is no defect."""
+    if not is_defect.any():
+        return None
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(is_defect, score))
+
+
+def expected_calibration_error(score: Floats, labels: NDArray[Any], bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy (Guo et al., ICML 2017), in equal-width bins.
+
+    Args:
+        score: `(N, K)`.
+        labels: `(N,)` index of the true class.
+        bins: number of bins of the confidence.
+    """
+    confidence = score.max(axis=1)
+    correct = score.argmax(axis=1) == labels
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        inside = which == b
+        if inside.any():
+            gap = abs(confidence[inside].mean() - correct[inside].mean())
+            total += float(gap) * float(inside.mean())
+    return total
+
+
+def classification(score: Floats, labels: NDArray[Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Accuracy, macro-F1 over the classes that occur, and confusion[true][predicted]."""
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    found = score.argmax(axis=1)
+    indices = list(range(len(classes)))
+    present = sorted(set(labels.tolist()))
+    matrix = confusion_matrix(labels, found, labels=indices)
+    return {
+        "accuracy": float((found == labels).mean()),
+        "macro_f1": float(f1_score(labels, found, labels=present, average="macro", zero_division=0)),
+        "confusion": {
+            classes[i]: {classes[j]: int(matrix[i, j]) for j in indices} for i in indices
+        },
+    }
+
+
+def latency_percentiles(milliseconds: Sequence[float]) -> tuple[float | None, float | None]:
+    """Median and 99th percentile, ms; None of nothing."""
+    if not milliseconds:
+        return None, None
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return float(p50), float(p99)
+
+
+def localisation(maps: Floats, masks: Bools) -> dict[str, float | None]:
+    """How well maps find the defects.
+
+    Args:
+        maps: `(N, h, w)` evidence of the defect.
+        masks: `(N, H, W)` bool, H and W multiples of h and w; empty for a good part.
+
+    Returns:
+        pointing: share of defects whose hottest cell touches the mask; pointing_chance: the same for
+        a random cell; energy_in_mask: share of the positive evidence in cells that touch the mask;
+        pixel_ap: average precision over all pixels; aupro: per-region overlap up to 30 % false
+        positives. None where no sample has a mask.
+    """
+    with_defect = masks.any(axis=(1, 2))
+    if not with_defect.any():
+        keys = ("pointing", "pointing_chance", "energy_in_mask", "pixel_ap", "aupro")
+        return dict.fromkeys(keys)
+    n, rows, columns = maps.shape
+    cells = masks.reshape(n, rows, masks.shape[1] // rows, columns, masks.shape[2] // columns)
+    touched = cells.any(axis=(2, 4))[with_defect]
+    evidence = maps[with_defect]
+    flat = evidence.reshape(len(evidence), -1)
+    hit = touched.reshape(len(evidence), -1)[np.arange(len(evidence)), flat.argmax(axis=1)]
+    positive = np.maximum(evidence, 0)
+    total = positive.sum(axis=(1, 2))
+    inside = (positive * touched).sum(axis=(1, 2))
+    energy = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)
+    large = _enlarge(maps, masks.shape[1:])
+    return {
+        "pointing": float(hit.mean()),
+        "pointing_chance": float(touched.mean()),
+        "energy_in_mask": float(energy.mean()),
+        "pixel_ap": average_precision(masks.ravel(), large.ravel()),
+        "aupro": _aupro(large, masks),
+    }
+
+
+def _enlarge(maps: Floats, size_hw: tuple[int, ...]) -> Floats:
+    size = (size_hw[1], size_hw[0])
+    return np.stack([cv2.resize(m.astype(np.float32), size) for m in maps])
+
+
+def _aupro(maps: Floats, masks: Bools, steps: int = 200) -> float:
+    regions: list[Floats] = []
+    for found, mask in zip(maps, masks, strict=True):
+        count, index = cv2.connectedComponents(mask.astype(np.uint8))
+        regions += [np.sort(found[index == i]) for i in range(1, count)]
+    background = np.sort(maps[~masks])
+    thresholds = np.quantile(background, np.linspace(1 - AUPRO_MAX_FPR, 1, steps))[::-1]
+    above = [1 - np.searchsorted(background, t, side="left") / len(background) for t in thresholds]
+    overlap = [
+        np.mean([1 - np.searchsorted(r, t, side="left") / len(r) for r in regions])
+        for t in thresholds
+    ]
+    rate, overlap = np.array([0.0, *above]), np.array([0.0, *overlap])
+    kept = rate <= AUPRO_MAX_FPR + 1e-9
+    return float(np.trapezoid(overlap[kept], rate[kept]) / AUPRO_MAX_FPR)

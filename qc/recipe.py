@@ -1,0 +1,238 @@
+"""The recipe: one reproducible experiment as a TOML file, and the strict reader of every TOML here.
+
+A key that is not known is an error that names the file, the key and the nearest legal key. A value
+is never substituted. Paths of a recipe are relative to the recipe's own folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from qc.errors import DataError, RecipeError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataTable(_Table):
+    """`[data]`: which images, and which class is good.
+
+    Args:
+        path: the dataset, a folder or file; relative to `--data` or QC_DATA, or to the recipe.
+        good: the class of good parts.
+        format: the layout, or None to find it out.
+        split: CSV of the split, relative to the recipe; None splits by group with `shares`.
+        shares: of train, val and test, where `split` is None.
+        colour: "rgb", or "grey": the luma only.
+        severity: defect class -> minor, major or critical; major where not named.
+        licence: the licence of the images as their source states it.
+    """
+
+    path: str
+    good: str
+    format: str | None = None
+    split: str | None = None
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    colour: Literal["rgb", "grey"] = "rgb"
+    severity: dict[str, Literal["minor", "major", "critical"]] = {}
+    licence: str = "none stated"
+
+
+class ModelTable(_Table):
+    """`[model]`: the backbone, its attention block and the input size.
+
+    Args:
+        backbone: file name in training/backbones.
+        block: file name in training/blocks, or "none".
+        size_hw: model input in pixels.
+        stride: input pixels for one cell of the map.
+        width: multiplier of the number of channels.
+        weights: "none", "imagenet", or a `.weights.h5` file; relative to the recipe.
+        trainable_from: name of the first backbone layer that learns; None: all learn.
+        dropout: share of the features dropped before the head.
+    """
+
+    backbone: str
+    block: str = "cbam"
+    size_hw: tuple[int, int]
+    stride: Literal[8, 16] = 16
+    width: float = Field(default=1.0, gt=0, le=2)
+    weights: str = "none"
+    trainable_from: str | None = None
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ModelTable:
+        if any(side < 32 or side % self.stride for side in self.size_hw):
+            raise ValueError(f"size_hw must be multiples of stride {self.stride}, at least 32")
+        return self
+
+
+class AugmentTable(_Table):
+    """`[train.augment]`: what may happen to a part without changing what it is.
+
+    Args:
+        flip_horizontal, flip_vertical: mirror at random.
+        rotate_deg: largest rotation, degrees.
+        shift: largest shift, share of the side.
+        scale: largest change of size, share.
+        brightness, contrast: largest change, share of the full range.
+        noise: largest standard deviation of added noise, share of the full range.
+    """
+
+    flip_horizontal: bool = True
+    flip_vertical: bool = True
+    rotate_deg: float = Field(default=8.0, ge=0, le=180)
+    shift: float = Field(default=0.04, ge=0, le=0.5)
+    scale: float = Field(default=0.08, ge=0, le=0.5)
+    brightness: float = Field(default=0.15, ge=0, le=1)
+    contrast: float = Field(default=0.15, ge=0, le=1)
+    noise: float = Field(default=0.02, ge=0, le=0.5)
+
+
+class TrainTable(_Table):
+    """`[train]`: how the model learns.
+
+    Args:
+        epochs: passes over as many images as TRAIN holds.
+        batch_size: images in one step.
+        learning_rate: at its highest; cosine decay after one epoch of warm-up.
+        weight_decay: of AdamW.
+        label_smoothing: share of the label spread over the other classes.
+        balance: 0 draws images as they are, 1 draws every class equally often.
+        mask_weight: weight of the map's loss against the class loss; 0 ignores masks.
+        average: momentum of the running average of the weights, the average is what is kept.
+    """
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=0.5)
+    balance: float = Field(default=0.5, ge=0, le=1)
+    mask_weight: float = Field(default=0.5, ge=0)
+    average: float = Field(default=0.98, ge=0, lt=1)
+    augment: AugmentTable = AugmentTable()
+
+
+class ExportTable(_Table):
+    """`[export]`: the quantised model and the gate it must pass on VAL.
+
+    Args:
+        calibration_images: taken from TRAIN, stratified over the classes.
+        golden_images: sealed into the bundle with their outputs.
+        max_auroc_drop: int8 may lose this much good-vs-defect AUROC against float.
+        min_agreement: share of VAL images on which int8 and float give the same verdict.
+    """
+
+    calibration_images: int = Field(default=200, ge=16)
+    golden_images: int = Field(default=24, ge=16)
+    max_auroc_drop: float = Field(default=0.01, ge=0)
+    min_agreement: float = Field(default=0.9, ge=0, le=1)
+
+
+class DecisionTable(_Table):
+    """`[decision]`: the rates on VAL that the thresholds are set by.
+
+    Args:
+        max_escape: share of bad parts that may be judged OK.
+        max_overkill: share of good parts that may be judged NG.
+    """
+
+    max_escape: float = Field(default=0.02, ge=0, lt=1)
+    max_overkill: float = Field(default=0.02, ge=0, lt=1)
+
+
+class Recipe(_Table):
+    """One reproducible experiment."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    seed: int = Field(default=0, ge=0)
+    data: DataTable
+    model: ModelTable
+    train: TrainTable
+    export: ExportTable = ExportTable()
+    decision: DecisionTable = DecisionTable()
+
+    def digest(self) -> str:
+        """SHA-256 of all values, defaults included."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_toml(path: Path, model: type[M]) -> M:
+    """Read a TOML file into a pydantic model that forbids unknown keys.
+
+    Raises:
+        RecipeError: not readable, not TOML, an unknown key (the nearest legal one is named), or a
+            value that is not legal; all of them are listed.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError("the file cannot be read", where=path, found=error.strerror) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the file is not TOML ({error})", where=path) from error
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        lines = [_line(model, dict(e)) for e in error.errors()]
+        raise RecipeError("; ".join(lines), where=path) from error
+
+
+def _line(model: type[BaseModel], error: dict[str, Any]) -> str:
+    keys = [str(k) for k in error["loc"]]
+    key = ".".join(keys) or "the file"
+    if error["type"] == "extra_forbidden":
+        near = nearest(keys[-1], _legal(model, keys[:-1]))
+        return f"unknown key '{key}'" + (f", did you mean '{near}'?" if near else "")
+    if error["type"] == "missing":
+        return f"key '{key}' is missing"
+    return f"key '{key}': {error['msg']}, found {error['input']!r}"
+
+
+def _legal(model: type[BaseModel], keys: list[str]) -> list[str]:
+    """The names legal in the table that `keys` lead to."""
+    for key in keys:
+        found = model.model_fields[key].annotation if key in model.model_fields else None
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            model = found
+    return list(model.model_fields)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; raises RecipeError as `read_toml` does."""
+    return read_toml(path, Recipe)
+
+
+def dataset_path(recipe: Recipe, recipe_path: Path, data: Path | None) -> Path:
+    """Where the recipe's dataset lies.
+
+    Args:
+        recipe: names the dataset in `data.path`.
+        recipe_path: its file, which `data.path` is relative to where `data` is None.
+        data: what `--data` or QC_DATA gave: the dataset, or the folder that holds it.
+
+    Raises:
+        DataError: nothing is there; names every place that was looked at.
+    """
+    base = recipe_path.parent if data is None else data
+    places = [base / recipe.data.path] + ([data] if data is not None else [])
+    for place in places:
+        if place.exists():
+            return place
+    raise DataError(
+        "the recipe's dataset does not exist; name its folder with --data or QC_DATA",
+        where=recipe_path,
+        expected=f"data.path = {recipe.data.path!r}",
+        found=f"nothing at {' or '.join(str(p) for p in places)}",
+    )

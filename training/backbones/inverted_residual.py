@@ -1,0 +1,89 @@
+"""A small inverted-residual network with an attention block in each stage, trained from scratch.
+
+The bottleneck is that of Sandler et al., "MobileNetV2", CVPR 2018 (arXiv 1801.04381). About 70
+thousand parameters at width 1: it fits a set of some hundred images and one core of a line computer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import layers
+
+from qc.errors import RecipeError
+from qc.recipe import ModelTable
+
+_STAGES = ((16, 1, 1), (24, 2, 2), (40, 2, 2), (64, 2, 2))
+"""Channels, stride and number of bottlenecks of each stage after the stem of stride 2."""
+
+_EXPANSION = 4
+
+
+def build(
+    inputs: Any, table: ModelTable, attention: Callable[[str], layers.Layer] | None
+) -> tuple[Any, int]:
+    """Images to features.
+
+    Args:
+        inputs: images `(B, H, W, 3)`, 0 to 255.
+        table: width and stride; `weights` must be "none".
+        attention: makes the attention block of a stage from its name, or None.
+
+    Returns:
+        Features `(B, H/stride, W/stride, C)` and the stride.
+
+    Raises:
+        RecipeError: weights were asked for.
+    """
+    if table.weights != "none":
+        raise RecipeError(
+            "there are no weights for this backbone",
+            where="model.weights",
+            expected="'none' with backbone 'inverted_residual'",
+            found=repr(table.weights),
+        )
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
+    x = _convolve(x, _channels(16, table.width), 3, 2, "stem")
+    stride = 2
+    for number, (channels, step, repeats) in enumerate(_STAGES, start=1):
+        stride_here = step if stride < table.stride else 1
+        for i in range(repeats):
+            x = _bottleneck(
+                x,
+                _channels(channels, table.width),
+                stride_here if i == 0 else 1,
+                f"stage{number}_{i + 1}",
+            )
+        stride *= stride_here
+        if attention is not None:
+            x = attention(f"stage{number}_attention")(x)
+    return x, stride
+
+
+def _channels(channels: int, width: float) -> int:
+    """A multiple of 8, as XNNPACK and NPUs like it."""
+    return max(8, int(channels * width + 4) // 8 * 8)
+
+
+def _convolve(x: Any, channels: int, kernel_size: int, strides: int, name: str) -> Any:
+    x = layers.Conv2D(
+        channels, kernel_size, strides, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    return layers.ReLU(6.0, name=f"{name}_relu")(x)
+
+
+def _bottleneck(x: Any, channels: int, strides: int, name: str) -> Any:
+    given = x
+    x = _convolve(x, given.shape[-1] * _EXPANSION, 1, 1, f"{name}_expand")
+    x = layers.DepthwiseConv2D(
+        3, strides, padding="same", use_bias=False, name=f"{name}_depthwise"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_depthwise_bn")(x)
+    x = layers.ReLU(6.0, name=f"{name}_depthwise_relu")(x)
+    x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_project_bn")(x)
+    if strides == 1 and given.shape[-1] == channels:
+        x = layers.Add(name=f"{name}_add")([given, x])
+    return x

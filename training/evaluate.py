@@ -1,0 +1,164 @@
+"""Figures on a named split, from the outputs of any model: Keras floats or the bundle's int8."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from qc import metrics
+from qc.bundle import Predictor
+from qc.decide import DecisionSpec, decide, defect_scores
+from qc.types import Prediction, Verdict
+from training.pipeline import Images, Progress
+from training.split import group_of
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs of a model on N images.
+
+    Args:
+        score: `(N, K)` float32.
+        attention: `(N, h, w, K)` float32, or None.
+        infer_ms: duration of each pass, or empty where not measured one by one.
+    """
+
+    score: np.ndarray
+    attention: np.ndarray | None
+    infer_ms: tuple[float, ...] = ()
+
+
+def run_keras(
+    model: keras.Model, pixels: np.ndarray, progress: Progress | None = None, batch_size: int = 32
+) -> Outputs:
+    """Outputs of the float model on `(N, H, W, 3)` uint8."""
+    scores, maps = [], []
+    for start in range(0, len(pixels), batch_size):
+        batch = pixels[start : start + batch_size]
+        # one shape for every batch, so that the graph is traced once
+        padded = np.zeros((batch_size, *batch.shape[1:]), np.float32)
+        padded[: len(batch)] = batch
+        found = model.predict_on_batch(padded)
+        scores.append(found["score"][: len(batch)])
+        maps.append(found["attention"][: len(batch)])
+        if progress is not None:
+            progress(start + len(batch), len(pixels))
+    return Outputs(np.concatenate(scores), np.concatenate(maps))
+
+
+def run_predictor(
+    predictor: Predictor, pixels: np.ndarray, progress: Progress | None = None
+) -> Outputs:
+    """Outputs of a bundle's predictor on `(N, H, W, 3)` uint8, one image a pass as on the line."""
+    found = []
+    for i, image in enumerate(pixels):
+        found.append(predictor.predict(image))
+        if progress is not None:
+            progress(i + 1, len(pixels))
+    maps = None
+    if all(p.attention is not None for p in found):
+        maps = np.stack([p.attention for p in found])  # type: ignore[misc]
+    return Outputs(
+        np.stack([p.score for p in found]), maps, tuple(p.infer_ns / 1e6 for p in found)
+    )
+
+
+def verdicts(
+    outputs: Outputs, decision: DecisionSpec, classes: Sequence[str], good: str
+) -> list[Verdict]:
+    """The verdict of each row, by the same function that judges on the line."""
+    return [
+        decide(Prediction(score, None, 0), decision, classes, good).verdict
+        for score in outputs.score
+    ]
+
+
+def quick_figures(images: Images, score: np.ndarray, good: int) -> dict[str, float]:
+    """What is watched while training: AUROC good against defect, and macro-F1."""
+    names = [str(k) for k in range(score.shape[1])]
+    area = metrics.auroc(images.labels != good, defect_scores(score, good))
+    found = metrics.classification(score, images.labels, names)
+    return {"auroc": float("nan") if area is None else area, "macro_f1": found["macro_f1"]}
+
+
+def measure(
+    images: Images,
+    outputs: Outputs,
+    *,
+    split: str,
+    classes: Sequence[str],
+    good: str,
+    decision: DecisionSpec | None,
+) -> dict[str, Any]:
+    """The keys of `qc evaluate --json`.
+
+    Args:
+        images: the decoded split.
+        outputs: of the model on them.
+        split: its name.
+        classes, good: names in the order of the scores.
+        decision: thresholds, or None for a run, which has none: then escape, overkill and review
+            are None.
+    """
+    good_index = list(classes).index(good)
+    is_defect = images.labels != good_index
+    value = defect_scores(outputs.score, good_index)
+    groups = [group_of(s) for s in images.samples]
+    of_class = Counter(s.labels[0] for s in images.samples)
+    area = metrics.auroc(is_defect, value)
+    figures: dict[str, Any] = {
+        "split": split,
+        "n": len(images),
+        "groups": len(set(groups)),
+        "classes": {c: of_class.get(c, 0) for c in classes},
+        **metrics.classification(outputs.score, images.labels, classes),
+        "auroc": area,
+        "auroc_ci": None if area is None else metrics.auroc_interval(is_defect, value, groups),
+        "average_precision": metrics.average_precision(is_defect, value),
+        **_rates(outputs, decision, is_defect, classes, good),
+        "localisation": _localisation(images, outputs, good_index),
+        "calibration": {
+            "ece": metrics.expected_calibration_error(outputs.score, images.labels)
+        },
+    }
+    return figures
+
+
+def _rates(
+    outputs: Outputs,
+    decision: DecisionSpec | None,
+    is_defect: np.ndarray,
+    classes: Sequence[str],
+    good: str,
+) -> dict[str, Any]:
+    if decision is None:
+        keys = ("escape", "escape_ci", "overkill", "overkill_ci", "review")
+        return dict.fromkeys(keys)
+    found = np.array(verdicts(outputs, decision, classes, good))
+    escaped = int((found[is_defect] == Verdict.OK).sum())
+    rejected = int((found[~is_defect] == Verdict.NG).sum())
+    escape, escape_ci = metrics.rate_with_interval(escaped, int(is_defect.sum()))
+    overkill, overkill_ci = metrics.rate_with_interval(rejected, int((~is_defect).sum()))
+    return {
+        "escape": escape,
+        "escape_ci": escape_ci,
+        "overkill": overkill,
+        "overkill_ci": overkill_ci,
+        "review": float((found == Verdict.REVIEW).mean()),
+    }
+
+
+def _localisation(images: Images, outputs: Outputs, good: int) -> dict[str, float | None]:
+    known = images.has_mask
+    if outputs.attention is None or not known.any():
+        return metrics.localisation(np.zeros((1, 1, 1)), np.zeros((1, 1, 1), bool))
+    score = outputs.score.copy()
+    score[:, good] = -1
+    likely = score.argmax(axis=1)
+    maps = outputs.attention[np.arange(len(likely)), :, :, likely]
+    return metrics.localisation(maps[known], images.masks[known] > 127)

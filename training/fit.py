@@ -1,0 +1,232 @@
+"""Train a recipe: compile, fit, resume, and leave a run directory.
+
+The run keeps the running average of the weights with the best AUROC on VAL. A run that was cut off goes
+on from its last whole epoch with `--resume`, weights, optimiser, average and draw as they were.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from qc.errors import FaultError
+from training.evaluate import quick_figures, run_keras
+from training.losses import MapLoss
+from training.pipeline import Batches, Images
+from training.run import RunPlan
+
+Report = Callable[[int, int, str], None]
+"""Called with steps done, steps in all, and a line on the last epoch."""
+
+_COLUMNS = ("epoch", "loss", "score_loss", "attention_loss", "val_auroc", "val_macro_f1", "seconds")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training reached: the keys of `qc train --json` without the run's path."""
+
+    epochs: int
+    best_epoch: int
+    val: dict[str, float]
+    seconds: float
+
+
+def fit(
+    plan: RunPlan,
+    model: keras.Model,
+    train: Images,
+    val: Images,
+    *,
+    resume: bool,
+    report: Report | None = None,
+) -> FitResult:
+    """Fit a model into the run directory of a plan.
+
+    Args:
+        plan: the recipe, classes and directory.
+        model: fresh, with its pretrained weights where it has some.
+        train, val: decoded splits.
+        resume: go on from the last whole epoch, where there is one.
+        report: told of every step.
+
+    Raises:
+        FaultError: the loss is not finite, or the directory cannot be written.
+    """
+    table = plan.recipe.train
+    good = plan.classes.index(plan.recipe.data.good)
+    map_shape = tuple(model.output["attention"].shape[1:])
+    keeper = _Keeper(plan, val, good, report)
+    first = keeper.restore() if resume else 0
+    batches = Batches(
+        train,
+        good=good,
+        map_shape=map_shape,
+        batch_size=min(table.batch_size, len(train)),
+        balance=table.balance,
+        table=table.augment,
+        seed=plan.recipe.seed,
+        epoch=first,
+    )
+    keeper.steps = len(batches)
+    if first:
+        model = keras.models.load_model(plan.path / "checkpoint.keras")
+    else:
+        steps = table.epochs * len(batches)
+        warmup = min(len(batches), steps // 10)
+        rate = keras.optimizers.schedules.CosineDecay(
+            table.learning_rate / 20,
+            decay_steps=max(steps - warmup, 1),
+            alpha=0.02,
+            warmup_target=table.learning_rate,
+            warmup_steps=warmup,
+        )
+        model.compile(
+            keras.optimizers.AdamW(rate, weight_decay=table.weight_decay, clipnorm=1.0),
+            loss={
+                "score": keras.losses.CategoricalCrossentropy(
+                    label_smoothing=table.label_smoothing
+                ),
+                "attention": MapLoss(),
+            },
+            loss_weights={"score": 1.0, "attention": table.mask_weight},
+        )
+    if first < table.epochs:
+        model.fit(
+            batches, epochs=table.epochs, initial_epoch=first, verbose=0, callbacks=[keeper]
+        )
+    for name in ("checkpoint.keras", "checkpoint.npz", "checkpoint.json"):
+        (plan.path / name).unlink(missing_ok=True)
+    best = keeper.history[keeper.best]
+    return FitResult(
+        epochs=len(keeper.history),
+        best_epoch=keeper.best + 1,
+        val={"auroc": best["val_auroc"], "macro_f1": best["val_macro_f1"]},
+        seconds=round(sum(row["seconds"] for row in keeper.history), 1),
+    )
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Averages the weights, judges the average on VAL, keeps the best, and saves each epoch."""
+
+    def __init__(self, plan: RunPlan, val: Images, good: int, report: Report | None) -> None:
+        super().__init__()
+        self.plan, self.val, self.good, self.report = plan, val, good, report
+        self.steps = 0
+        self.updates = 0
+        self.average: list[np.ndarray] = []
+        self.history: list[dict[str, float]] = []
+        self.line = ""
+        self.started = time.monotonic()
+
+    @property
+    def best(self) -> int:
+        """Index of the epoch with the best AUROC on VAL, macro-F1 deciding between equals."""
+        rows = self.history
+        return max(
+            range(len(rows)),
+            key=lambda i: (_finite(rows[i]["val_auroc"]), rows[i]["val_macro_f1"], -i),
+        )
+
+    def restore(self) -> int:
+        """Read the state of the last whole epoch; the number of epochs done."""
+        state = self.plan.path / "checkpoint.json"
+        if not state.is_file():
+            return 0
+        saved = json.loads(state.read_text())
+        self.history, self.updates = saved["history"], saved["updates"]
+        with np.load(self.plan.path / "checkpoint.npz") as arrays:
+            self.average = [arrays[str(i)] for i in range(len(arrays.files))]
+        return len(self.history)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise FaultError(
+                "training diverged: the loss is not finite",
+                where=self.plan.path,
+                expected="a smaller learning_rate",
+                found=f"epoch {len(self.history) + 1}, step {batch + 1}",
+            )
+        self.updates += 1
+        momentum = min(self.plan.recipe.train.average, (1 + self.updates) / (10 + self.updates))
+        now = [w.numpy() for w in self.model.trainable_variables]
+        if not self.average:
+            self.average = [w.copy() for w in now]
+        for kept, value in zip(self.average, now, strict=True):
+            kept += (1 - momentum) * (value - kept)
+        if self.report is not None:
+            done = len(self.history) * self.steps + batch + 1
+            self.report(done, self.plan.recipe.train.epochs * self.steps, self.line)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        found = logs or {}
+        raw = [w.numpy() for w in self.model.trainable_variables]
+        self._assign(self.average)
+        figures = quick_figures(self.val, run_keras(self.model, self.val.pixels).score, self.good)
+        self.history.append(
+            {
+                "epoch": epoch + 1,
+                "loss": float(found["loss"]),
+                "score_loss": float(found["score_loss"]),
+                "attention_loss": float(found["attention_loss"]),
+                "val_auroc": figures["auroc"],
+                "val_macro_f1": figures["macro_f1"],
+                "seconds": time.monotonic() - self.started,
+            }
+        )
+        self.line = f"loss {found['loss']:.3f}  val AUROC {figures['auroc']:.3f}"
+        try:
+            if self.best == len(self.history) - 1:
+                _replace(self.plan.path / "model.keras", self.model.save)
+            self._assign(raw)
+            self._save_state()
+        except OSError as error:
+            raise FaultError(
+                "the run cannot be written", where=self.plan.path, found=error.strerror or error
+            ) from error
+
+    def _assign(self, values: list[np.ndarray]) -> None:
+        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+            variable.assign(value)
+
+    def _save_state(self) -> None:
+        path = self.plan.path
+        _replace(path / "checkpoint.keras", self.model.save)
+        arrays = {str(i): a for i, a in enumerate(self.average)}
+        _replace(path / "checkpoint.npz", lambda p: np.savez(p, **arrays))  # type: ignore[arg-type]
+        with (path / "history.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, _COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.history)
+        # last, since it says that the others are whole
+        state = json.dumps({"history": self.history, "updates": self.updates})
+        _replace(path / "checkpoint.json", lambda p: p.write_text(state))
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else -1.0
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    partial = path.with_name(f"partial-{path.name}")
+    write(partial)
+    os.replace(partial, path)
+
+
+def clear(path: Path) -> None:
+    """Remove an unfinished run."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,205 @@
+"""The run: one recipe, one split, one seed, and the directory that holds what came of them.
+
+`recipe.toml` as given, `plan.json` with every resolved fact, `split.csv`, `history.csv`, `model.keras`,
+and `result.json`, which is written last: a run without it is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qc.errors import DataError, UsageError
+from qc.preprocess import PreprocessSpec
+from qc.recipe import Recipe, dataset_path, read_recipe
+from qc.types import Sample
+from training.datasets import load_samples
+from training.split import apply_split, split_hash, split_samples, write_split
+
+_VERSIONS = ("attention-qc", "tensorflow", "keras", "numpy", "opencv-python-headless", "albumentations")
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that decides what a run becomes.
+
+    Args:
+        path: the run directory.
+        recipe: with its seed.
+        data: the dataset, resolved.
+        classes: class names in the order of the scores, the good one first.
+        samples: all samples with their splits.
+        split_hash, weights_hash: identities; the latter empty without pretrained weights from a file.
+    """
+
+    path: Path
+    recipe: Recipe
+    data: Path
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    split_hash: str
+    weights_hash: str = ""
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """The geometry of the model's input."""
+        return PreprocessSpec(size_hw=self.recipe.model.size_hw, colour=self.recipe.data.colour)
+
+    def of_split(self, split: str) -> list[Sample]:
+        """The samples of one split."""
+        return [s for s in self.samples if s.split == split]
+
+
+def plan_run(
+    recipe_path: Path,
+    *,
+    data: Path | None,
+    runs: Path,
+    seed: int | None = None,
+    weights: Path | None = None,
+) -> RunPlan:
+    """Resolve a recipe against its dataset and split; nothing is written yet.
+
+    Raises:
+        RecipeError, DataError: the recipe, dataset or split is wrong.
+    """
+    recipe = read_recipe(recipe_path)
+    if seed is not None:
+        recipe = recipe.model_copy(update={"seed": seed})
+    place = dataset_path(recipe, recipe_path, data)
+    _, samples = load_samples(place, recipe.data.format)
+    classes = _classes(samples, recipe.data.good, place)
+    unknown = sorted(set(recipe.data.severity) - set(classes[1:]))
+    if unknown:
+        raise DataError(
+            "data.severity names classes the dataset lacks",
+            where=recipe_path,
+            expected=", ".join(classes[1:]),
+            found=", ".join(unknown),
+        )
+    if recipe.data.split is None:
+        samples = split_samples(samples, seed=recipe.seed, shares=recipe.data.shares)
+    else:
+        samples = apply_split(samples, recipe_path.parent / recipe.data.split)
+    return _plan(runs, recipe, place, classes, samples, weights)
+
+
+def _plan(
+    runs: Path,
+    recipe: Recipe,
+    place: Path,
+    classes: tuple[str, ...],
+    samples: list[Sample],
+    weights: Path | None,
+) -> RunPlan:
+    for split in ("train", "val", "test"):
+        here = {s.labels[0] for s in samples if s.split == split}
+        if recipe.data.good not in here or len(here) < 2:
+            raise DataError(
+                f"split '{split}' needs good parts and defects",
+                where=place,
+                expected=f"{recipe.data.good} and at least one other class",
+                found=", ".join(sorted(here)) or "no image",
+            )
+    identity = split_hash(samples)
+    weights_hash = ""
+    if weights is not None and recipe.model.weights != "none":
+        if not weights.is_file():
+            raise DataError("the weights do not exist", where=weights, expected="a file")
+        weights_hash = hashlib.sha256(weights.read_bytes()).hexdigest()
+    name = hashlib.sha256(f"{recipe.digest()}{identity}{weights_hash}".encode()).hexdigest()[:8]
+    path = runs / f"{recipe.name}-{name}"
+    return RunPlan(path, recipe, place, classes, tuple(samples), identity, weights_hash)
+
+
+def _classes(samples: list[Sample], good: str, place: Path) -> tuple[str, ...]:
+    names = sorted({label for s in samples for label in s.labels})
+    if good not in names:
+        raise DataError(
+            "the good class is not in the dataset",
+            where=place,
+            expected=f"data.good is one of {', '.join(names)}",
+            found=repr(good),
+        )
+    return (good, *[n for n in names if n != good])
+
+
+def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
+    """Make the run directory; whether there is anything left to do.
+
+    Raises:
+        UsageError: the run exists and `resume` was not said.
+    """
+    if (plan.path / "result.json").is_file() and resume:
+        return False
+    if plan.path.exists() and not resume:
+        state = "is finished" if (plan.path / "result.json").is_file() else "was begun"
+        raise UsageError(
+            f"this run {state}: go on with --resume, or remove it to train again", where=plan.path
+        )
+    plan.path.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(recipe_path, plan.path / "recipe.toml")
+    write_split(plan.samples, plan.path / "split.csv")
+    facts = {
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "data": str(plan.data.resolve()),
+        "classes": list(plan.classes),
+        "recipe_hash": plan.recipe.digest(),
+        "split_hash": plan.split_hash,
+        "weights_hash": plan.weights_hash,
+        "versions": library_versions(),
+    }
+    (plan.path / "plan.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return True
+
+
+def finish_run(plan: RunPlan, result: Any) -> None:
+    """Write the result, which makes the run finished."""
+    (plan.path / "result.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
+
+
+def open_run(path: Path, data: Path | None = None) -> RunPlan:
+    """Read a finished run back.
+
+    Args:
+        path: the run directory.
+        data: the dataset, where it is no longer where the run found it.
+
+    Raises:
+        UsageError: not a run, or not finished.
+        DataError: the dataset is not there, or no longer fits the run's split.
+    """
+    try:
+        facts = json.loads((path / "plan.json").read_text())
+        recipe = Recipe.model_validate(facts["recipe"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            "this is not a run", where=path, expected="a directory written by `qc train`"
+        ) from error
+    if not (path / "result.json").is_file():
+        raise UsageError("this run is not finished: go on with `qc train --resume`", where=path)
+    place = Path(facts["data"])
+    if data is not None:
+        place = dataset_path(recipe, path / "recipe.toml", data)
+    _, samples = load_samples(place, recipe.data.format)
+    samples = apply_split(samples, path / "split.csv")
+    return RunPlan(
+        path, recipe, place, tuple(facts["classes"]), tuple(samples), facts["split_hash"],
+        facts["weights_hash"],
+    )  # fmt: skip
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what decides the result."""
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -11,12 +11,13 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qc.decide import DecisionSpec, decide
 from qc.errors import BundleError, FaultError
@@ -106,6 +107,8 @@ class Manifest(_Strict):
         defects = {c.name for c in self.classes if c.severity != "good"}
         if set(self.decision.ok_below) != defects:
             raise ValueError("the thresholds must name every defect class and no other")
+        if set(self.sha256) != {"model", *_PARTS} - {"manifest.json"}:
+            raise ValueError("sha256 must hold the checksum of every part and of no other")
         return self
 
     @property
@@ -151,7 +154,7 @@ class Golden:
             return cls(
                 images=arrays["images"],
                 score=arrays["score"],
-                attention=arrays["attention"] if "attention" in arrays else None,
+                attention=arrays.get("attention"),
                 verdicts=tuple(str(v) for v in arrays["verdicts"]),
             )
 
@@ -188,8 +191,8 @@ class Replay:
 
     @property
     def ok(self) -> bool:
-        """No verdict changed and no score moved by more than two quantisation steps."""
-        return self.verdict_flips == 0 and self.max_score_error <= SCORE_TOLERANCE
+        """Something was replayed, no verdict changed, no score moved by over two quantisation steps."""
+        return self.n > 0 and self.verdict_flips == 0 and self.max_score_error <= SCORE_TOLERANCE
 
 
 def _sha256(data: bytes) -> str:
@@ -267,7 +270,7 @@ def _members(path: Path, data: bytes) -> dict[str, bytes]:
             if sum(i.file_size for i in infos) > MAX_BYTES:
                 raise BundleError("the bundle unpacks to too much", where=path, expected=MAX_BYTES)
             return {i.filename: archive.read(i) for i in infos}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError, OSError) as error:
         raise BundleError(
             "not a bundle, or a truncated one",
             where=path,
@@ -309,7 +312,7 @@ def open_bundle(path: Path) -> Bundle:
                 "the bundle has another schema", where=path, expected=SCHEMA_VERSION, found=version
             )
         manifest = Manifest.model_validate(raw)
-    except (ValidationError, json.JSONDecodeError) as error:
+    except ValueError as error:  # a ValidationError and a JSONDecodeError are one
         raise BundleError("the manifest is not valid", where=path, found=error) from error
     model = data[: manifest.model_bytes]
     found = {k: _sha256(v) for k, v in members.items() if k != "manifest.json"}

@@ -40,7 +40,7 @@ from qc.types import Inspection, Verdict, utc_now
 __all__ = ["Journal", "JournalWriter", "Row"]
 
 BATCH = 64
-QUEUE = 256
+QUEUE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class JournalWriter:
         runtime: what runs the model; journaled at once.
         keep_images: verdicts whose frame is kept as PNG beside the journal.
         on_written: called in the writer thread after the commit, once per inspection.
+        on_failed: called in the writer thread when the journal has failed.
 
     Raises:
         DataError: the path is something else than a journal, or one of another schema.
@@ -74,14 +75,17 @@ class JournalWriter:
         *,
         keep_images: Iterable[Verdict] = frozenset({Verdict.NG, Verdict.REVIEW, Verdict.FAULT}),
         on_written: Callable[[Inspection], None] | None = None,
+        on_failed: Callable[[], None] | None = None,
     ) -> None:
         self.path = Path(path)
         self.manifest = manifest
         self.runtime = runtime
         self.keep_images = frozenset(keep_images)
         self.on_written = on_written
+        self.on_failed = on_failed
         self._queue: deque[Inspection | _Drop] = deque()
         self._changed = threading.Condition()
+        self._written = 0
         self._closing = False
         self._failure: FaultError | None = None
         self._connection = self._open()
@@ -124,13 +128,19 @@ class JournalWriter:
     def close(self, timeout_s: float = 30.0) -> None:
         """Write what is queued and close; closing again changes nothing.
 
+        Args:
+            timeout_s: how long to wait while nothing is written.
+
         Raises:
             FaultError: the journal failed now or before, or did not finish in time.
         """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(timeout_s)
+        before = -1
+        while self._thread.is_alive() and self._written != before:
+            before = self._written
+            self._thread.join(timeout_s)
         with self._changed:
             if self._failure is not None:
                 raise self._failure
@@ -138,7 +148,7 @@ class JournalWriter:
                 raise FaultError(
                     "the journal did not finish",
                     where=self.path,
-                    expected=f"within {timeout_s:g} s",
+                    expected=f"an entry written within {timeout_s:g} s",
                     found=f"{len(self._queue)} entries waiting",
                 )
 
@@ -207,8 +217,7 @@ class JournalWriter:
         try:
             while batch := self._take():
                 self._write(batch)
-        except Exception as error:
-            # Handed to every later put() and close(): the line stops on it
+        except Exception as error:  # noqa: BLE001 - handed to every later put() and close()
             self._fail(error)
         finally:
             try:
@@ -223,6 +232,8 @@ class JournalWriter:
         with self._changed:
             self._failure = self._failure or failure
             self._changed.notify_all()
+        if self.on_failed is not None:
+            self.on_failed()
 
     def _take(self) -> list[Inspection | _Drop]:
         """What is queued, at most a batch; waits for the first entry; empty at the end."""
@@ -242,7 +253,7 @@ class JournalWriter:
                 ready.append((entry, *self._row(entry)))
         except (QCError, ValueError, TypeError) as error:
             failure = error
-        written: list[Inspection] = []
+        written: list[Inspection | _Drop] = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for entry, table, row in ready:
@@ -250,15 +261,15 @@ class JournalWriter:
                 self._connection.execute(
                     f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", [*row.values()]
                 )
-                if isinstance(entry, Inspection):
-                    written.append(entry)
+                written.append(entry)
         except sqlite3.Error as error:
             failure = error
         if self._connection.in_transaction:
             self._connection.execute("COMMIT")
-            for inspection in written:
-                if self.on_written is not None:
-                    self.on_written(inspection)
+            for entry in written:
+                if self.on_written is not None and isinstance(entry, Inspection):
+                    self.on_written(entry)
+                self._written += 1
         if failure is not None:
             raise failure
 

@@ -7,6 +7,7 @@ opens its own short connection, so one `Journal` serves several threads, also wh
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -147,21 +148,28 @@ class Journal:
     @contextmanager
     def _connection(self, mode: str = "ro") -> Iterator[sqlite3.Connection]:
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        if mode == "ro" and self._cannot_change():
+            uri += "&immutable=1"
         connection = None
         try:
             connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
             connection.row_factory = sqlite3.Row
             yield connection
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if mode == "ro" and not isinstance(error, sqlite3.OperationalError):
+                raise DataError("the journal is damaged", where=self.path, found=error) from error
             done = "read" if mode == "ro" else "written"
             raise FaultError(
                 f"the journal cannot be {done}", where=self.path, found=error
             ) from error
-        except sqlite3.DatabaseError as error:
-            raise DataError("the journal is damaged", where=self.path, found=error) from error
         finally:
             if connection is not None:
                 connection.close()
+
+    def _cannot_change(self) -> bool:
+        """A closed journal on a read-only disk; SQLite could not make its lock files there."""
+        folder = self.path.absolute().parent
+        return not os.access(folder, os.W_OK) and not Path(f"{self.path}-wal").exists()
 
     def counts(self) -> dict[str, int]:
         """How many frames were captured, and what became of them.

@@ -1,7 +1,7 @@
-"""The picture a person judges by: heat where the model looked, and a caption under it. Pure functions.
+"""The picture a person judges by: heat where the model looked, and a caption below; all pure.
 
 The scale of the heat is fixed by the bundle (`lo`, `hi`) and never taken from the frame: the same
-evidence has the same colour on every part. Nothing is written over the picture but heat and outline.
+evidence has the same colour on every part. The picture is covered by nothing but heat and outline.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ COLOURS = {
 }
 """RGB of each verdict."""
 
+CLEAR_BELOW = 32
+"""Levels up to this one are not painted, so that cold areas stay clear."""
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BAND, _TEXT, _FAINT, _DARK = (24, 26, 30), (238, 240, 242), (168, 174, 182), (12, 12, 14)
 _MAX_ENLARGED = 2400
 _PAD = 10
+_CAP_HEIGHT = 20
 
 
 def scale_map(evidence: FloatArray, lo: float, hi: float) -> Level:
@@ -69,10 +73,13 @@ def heat_rgba(level: Level, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
         size_hw: height and width of the picture in pixels.
 
     Returns:
-        RGBA `(H, W, 4)` uint8, alpha not premultiplied. Alpha is the level, so cold stays clear.
+        RGBA `(H, W, 4)` uint8, alpha not premultiplied: 0 up to level 32, then in proportion up to
+        255 at level 255.
     """
-    smooth = _enlarged(level, size_hw)
-    return np.dstack([_colour_map()[smooth], smooth])
+    shown = np.maximum(np.arange(256) - CLEAR_BELOW, 0) * (255 / (255 - CLEAR_BELOW))
+    alpha = np.rint(shown).astype(np.uint8)
+    rgba = np.column_stack([_colour_map(), alpha])
+    return np.asarray(rgba[_enlarged(level, size_hw)], np.uint8)
 
 
 def contour(
@@ -249,10 +256,9 @@ class _Band:
         """The verdict on a chip of its colour, and beside it what was measured."""
         colour = COLOURS[word]
         chip_width = self._width(word, 0.6, 2) + 2 * self._px(8)
-        top, bottom = self.top - self._px(1), self.top + self.row - self._px(4)
-        cv2.rectangle(
-            self.pixels, (self.pad, top), (self.pad + chip_width, bottom), colour, cv2.FILLED
-        )
+        middle, half = self.top + self.row // 2, self._px(11)
+        corner, opposite = (self.pad, middle - half), (self.pad + chip_width, middle + half)
+        cv2.rectangle(self.pixels, corner, opposite, colour, cv2.FILLED)
         ink = _DARK if word is Verdict.REVIEW else (255, 255, 255)
         self._put(word, self.pad + self._px(8), 0.6, ink, weight=2)
         self._put(measured, self.pad + chip_width + self._px(10), 0.5, _TEXT)
@@ -286,8 +292,7 @@ class _Band:
     ) -> None:
         scale, thickness = size * self.unit, self._px(weight)
         fitted = _fitted(text, self.width - self.pad - left, scale, thickness)
-        rise = cv2.getTextSize("X", _FONT, scale, thickness)[0][1]
-        baseline = self.top + (self.row + rise) // 2 - self._px(1)
+        baseline = self.top + (self.row + round(_CAP_HEIGHT * scale)) // 2
         cv2.putText(
             self.pixels, fitted, (left, baseline), _FONT, scale, colour, thickness, cv2.LINE_AA
         )

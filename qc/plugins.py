@@ -1,14 +1,18 @@
-"""Find a plugin by its kind and name: the file name is the key, so there is nothing to register."""
+"""Plugins by file name: `resolve("block", "eca")` is the module `training.blocks.eca`.
+
+There is nothing to register. Names are found by listing the folder, so asking for them imports no
+plugin, and `qc` gets no static import of the packages that hold them.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-from pkgutil import iter_modules
+import importlib
+import importlib.util
+import pkgutil
 from types import ModuleType
 from typing import Literal
 
-from qc.errors import UsageError, nearest
+from qc.errors import FaultError, UsageError, nearest
 
 Kind = Literal["block", "backbone", "source", "sink", "predictor"]
 
@@ -22,24 +26,38 @@ _PACKAGES: dict[Kind, str] = {
 
 
 def names(kind: Kind) -> list[str]:
-    """Names of the plugins of a kind; none of them is imported."""
-    spec = find_spec(_PACKAGES[kind])
+    """The plugins there are of one kind, sorted; modules that begin with `_` are none."""
+    spec = importlib.util.find_spec(_PACKAGES[kind])
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
-    return sorted(info.name for info in iter_modules(folders) if not info.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_"))
 
 
 def resolve(kind: Kind, name: str) -> ModuleType:
-    """The module of a plugin.
+    """Import one plugin.
+
+    Args:
+        kind: block, backbone, source, sink or predictor.
+        name: its file name without `.py`.
 
     Raises:
-        UsageError: there is none of that name; the nearest is named.
+        UsageError: there is none of this name; the nearest legal name is suggested.
+        FaultError: it needs a package that is not installed.
     """
-    known = names(kind)
-    if name not in known:
-        near = nearest(name, known)
+    legal = names(kind)
+    if name not in legal:
+        near = nearest(name, legal)
         raise UsageError(
             f"unknown {kind} '{name}'" + (f", did you mean '{near}'?" if near else ""),
-            where=_PACKAGES[kind],
-            expected=", ".join(known),
+            expected=f"one of {', '.join(legal) or 'none'}",
+            found=repr(name),
         )
-    return import_module(f"{_PACKAGES[kind]}.{name}")
+    module = f"{_PACKAGES[kind]}.{name}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise FaultError(
+            f"{kind} '{name}' needs a package that is not installed",
+            where=module,
+            expected=error.name,
+            found="nothing",
+        ) from error

@@ -9,7 +9,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from qc.errors import DataError
 from qc.types import Image
@@ -27,7 +27,9 @@ class PreprocessSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size_hw: tuple[int, int] = Field(description="height and width of the model input, pixels")
+    size_hw: tuple[PositiveInt, PositiveInt] = Field(
+        description="height and width of the model input, pixels"
+    )
     fit: Literal["stretch"] = "stretch"
     colour: Literal["rgb", "grey"] = "rgb"
 

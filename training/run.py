@@ -54,6 +54,11 @@ class RunPlan:
         """The samples of one split."""
         return [s for s in self.samples if s.split == split]
 
+    def result(self) -> dict[str, Any]:
+        """What the finished run reached."""
+        found: dict[str, Any] = json.loads((self.path / "result.json").read_text())
+        return found
+
 
 def plan_run(
     recipe_path: Path,

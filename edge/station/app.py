@@ -189,7 +189,10 @@ class _Station:
             )
         except QCError as error:
             return self.part(row, typed, f"The review was NOT saved: {error.message}", 503)
-        following = views.next_waiting(self.journal, row)
+        try:
+            following = views.next_waiting(self.journal, row)
+        except QCError:
+            following = None  # the review is saved; the queue will say what is wrong
         target = views.part_href(following.inspection_id) if following else "/"
         answer = RedirectResponse(f"{target}?{urlencode({'saved': row.inspection_id})}", 303)
         answer.set_cookie(
@@ -228,7 +231,8 @@ def create_app(journal: Path, reviewer: str | None = None, *, hosts: Sequence[st
     @app.exception_handler(QCError)
     def qc_error(request: Request, error: QCError) -> Response:
         unknown = isinstance(error, DataError) and "inspection_id" in request.path_params
-        return station.error(request, 404 if unknown else 503, error.message, error.kind)
+        lost = "The review was NOT saved: " if request.method == "POST" else ""
+        return station.error(request, 404 if unknown else 503, lost + error.message, error.kind)
 
     @app.exception_handler(AnyHTTPException)
     def http_error(request: Request, error: AnyHTTPException) -> Response:

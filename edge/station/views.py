@@ -1,6 +1,6 @@
 """What a page of the station shows: journal rows as plain values, for templates and JSON alike.
 
-Numbers that are not finite become None here, because JSON has no NaN and a person is told so in words.
+Numbers that are not finite become None here: JSON has no NaN, and a person is told so in words.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def review_facts(review: Review) -> dict[str, Any]:
 
 
 def count_facts(journal: Journal) -> dict[str, Any]:
-    """The journal's counts, and whether they add up: captured = ok + ng + review + fault + dropped."""
+    """The journal's counts, and whether captured = ok + ng + review + fault + dropped."""
     counts = journal.counts()
     total = sum(counts[name] for name in ("ok", "ng", "review", "fault", "dropped"))
     return {**counts, "sum": total, "holds": counts["captured"] == total}

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.datasets._surface import Floats, Scene
+from training.datasets._lot import Floats
+from training.datasets._surface import Scene
 
 Path = NDArray[np.float64]
 
@@ -45,14 +46,14 @@ def paint(
 def _scratch(rng: np.random.Generator, scene: Scene, unit: float, contrast: float) -> Floats:
     """A thin, slightly curved line; its flanks take and lose light."""
     steps = 30
-    length = rng.uniform(0.25, 0.6) * 256 * unit
+    length = rng.uniform(0.28, 0.6) * 256 * unit
     bend = rng.normal(0, 0.5) / steps
     headings = rng.uniform(0, 2 * np.pi) + bend * np.arange(steps) + rng.normal(0, 0.02, steps)
     path = _placed(rng, scene, _walk(headings, np.full(steps, length / steps)))
     along = np.linspace(0, 1, len(path))
     weights = np.minimum(1, 5 * along) * np.minimum(1, 3 * (1 - along))
     weights *= 0.8 + 0.2 * np.sin(2 * np.pi * (rng.uniform(0.8, 2.5) * along + rng.random()))
-    widths = np.full(len(path), rng.uniform(1.1, 2.5) * unit)
+    widths = np.full(len(path), rng.uniform(1.3, 2.7) * unit)
     line = _softened(_stroke(_blank(scene), path, weights, widths), unit)
     flank = _moved(line, scene, -1.6 * unit)
     image = scene.image.copy()
@@ -95,7 +96,7 @@ def _crack(rng: np.random.Generator, scene: Scene, unit: float, contrast: float)
 def _hole(rng: np.random.Generator, scene: Scene, unit: float, contrast: float) -> Floats:
     """A small pit of uneven outline; the wall that faces the light and the rim are lit."""
     centre = _spot(rng, scene, 0.08)
-    radius = rng.uniform(3.4, 7.5) * unit
+    radius = rng.uniform(4.0, 8.5) * unit
     y, x = np.ogrid[: scene.solid.shape[0], : scene.solid.shape[1]]
     dx, dy = (x - centre[0]).astype(np.float32), (y - centre[1]).astype(np.float32)
     angle = np.arctan2(dy, dx)
@@ -120,7 +121,7 @@ def _stain(rng: np.random.Generator, scene: Scene, unit: float, contrast: float)
     """A soft-edged patch that darkens and colours the metal, often with a darker drying edge."""
     height, width = scene.solid.shape
     centre = _spot(rng, scene, 0.12)
-    radius = rng.uniform(13, 34) * unit
+    radius = rng.uniform(15, 36) * unit
     turn, squeeze = rng.uniform(0, np.pi), rng.uniform(0.55, 1.0)
     y, x = np.ogrid[:height, :width]
     dx, dy = (x - centre[0]).astype(np.float32), (y - centre[1]).astype(np.float32)
@@ -133,7 +134,7 @@ def _stain(rng: np.random.Generator, scene: Scene, unit: float, contrast: float)
     body = np.clip(depth / np.float32(rng.uniform(0.35, 0.75)), 0, 1)
     body = body * body * (3 - 2 * body)
     drying = np.exp(-(((body - 0.45) / 0.22) ** 2)) * (body > 0.02)
-    strength = rng.uniform(0.6, 1.0) * contrast
+    strength = rng.uniform(0.7, 1.0) * contrast
     colour = np.array(_STAINS[rng.integers(len(_STAINS))], np.float32)
     film = body * (np.float32(0.85) + np.float32(0.12) * cloud)
     film += drying * np.float32(rng.choice([0.0, 0.25, 0.4]))
@@ -189,7 +190,8 @@ def _stroke(
 
 
 def _softened(canvas: NDArray[np.uint8], unit: float) -> Floats:
-    return cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), 0.35 + 0.25 * unit)
+    line = canvas.astype(np.float32) / 255
+    return np.asarray(cv2.GaussianBlur(line, (0, 0), 0.35 + 0.25 * unit), np.float32)
 
 
 def _moved(line: Floats, scene: Scene, distance: float) -> Floats:
@@ -197,7 +199,7 @@ def _moved(line: Floats, scene: Scene, distance: float) -> Floats:
     matrix = np.array(
         [[1, 0, distance * scene.light_xy[0]], [0, 1, distance * scene.light_xy[1]]], np.float64
     )
-    return cv2.warpAffine(line, matrix, (line.shape[1], line.shape[0]))
+    return np.asarray(cv2.warpAffine(line, matrix, line.shape[1::-1]), np.float32)
 
 
 def _deep(line: Floats, share: float) -> Floats:

@@ -21,15 +21,8 @@ from qc.errors import DataError, FaultError, nearest
 from qc.imageio import write_png
 from qc.types import Image
 from training.datasets._defects import paint
-from training.datasets._surface import (
-    Floats,
-    Lot,
-    Scene,
-    good_scene,
-    make_lot,
-    on_sensor,
-    through_lens,
-)
+from training.datasets._lot import Floats, Lot, make_lot
+from training.datasets._surface import Scene, good_scene, on_sensor, through_lens
 
 __all__ = ["CHANGE", "KINDS", "Lot", "draw_dataset", "draw_part", "make_lot"]
 
@@ -42,7 +35,7 @@ CHANGE = 8 / 255
 MIN_SIDE = 48
 """Pixels a drawn picture has at least on each side."""
 
-_MIN_AREA = 0.00035
+_MIN_AREA = 0.001
 _TRIES = 24
 
 
@@ -68,8 +61,7 @@ def draw_part(
         near = nearest(kind, KINDS)
         hint = f"; did you mean '{near}'?" if near else ""
         raise DataError(f"unknown kind '{kind}'{hint}", expected=", ".join(KINDS))
-    if min(size_hw) < MIN_SIDE:
-        raise DataError("the part is too small to draw", expected=f">= {MIN_SIDE}", found=size_hw)
+    _check_size(size_hw)
     part = int(rng.integers(2**62))
     of_surface, of_defect, of_noise = (np.random.default_rng([part, k]) for k in range(3))
     scene = good_scene(of_surface, lot, size_hw)
@@ -110,10 +102,13 @@ def draw_dataset(
         DataError: numbers that cannot give every class in every lot, or `out` is not empty.
         FaultError: a file cannot be written.
     """
+    _check_size(size_hw)
     defects = round(parts_per_lot * defect_share)
     if seed < 0 or first_lot < 0 or lots < 1:
         found = f"seed {seed}, first_lot {first_lot}, lots {lots}"
-        raise DataError("cannot draw this dataset", expected="seed, first_lot >= 0", found=found)
+        raise DataError(
+            "cannot draw this dataset", expected="seed, first_lot >= 0 and lots >= 1", found=found
+        )
     if defects < len(KINDS) - 1 or defects >= parts_per_lot:
         raise DataError(
             "not every class would occur in every lot",
@@ -121,15 +116,16 @@ def draw_dataset(
             found=f"{defects} defects in {parts_per_lot} parts",
         )
     parts = [
-        (make_lot(seed, index), index, number, kind)
-        for index in range(first_lot, first_lot + lots)
+        (lot, index, number, kind)
+        for index, lot in ((k, make_lot(seed, k)) for k in range(first_lot, first_lot + lots))
         for number, kind in enumerate(_kinds(seed, index, parts_per_lot, defects))
     ]
     names = [f"{kind}/{lot.name}_{number:04d}.png" for lot, _, number, kind in parts]
     # the groups come first: a set that was left half written is then refused when it is read
     _write_groups(out, [(name, part[0].name) for name, part in zip(names, parts, strict=True)])
     for done, (name, (lot, index, number, kind)) in enumerate(zip(names, parts, strict=True), 1):
-        image, mask = draw_part(np.random.default_rng([seed, index, number]), kind, lot, size_hw)
+        rng = np.random.default_rng([seed, 3, index, number])
+        image, mask = draw_part(rng, kind, lot, size_hw)
         file = out / name
         if kind != "good":
             write_png(file.with_name(f"{file.stem}_mask.png"), mask.astype(np.uint8) * 255)
@@ -139,9 +135,16 @@ def draw_dataset(
     return out
 
 
+def _check_size(size_hw: tuple[int, int]) -> None:
+    if min(size_hw) < MIN_SIDE:
+        raise DataError(
+            "the part is too small to draw", expected=f">= {MIN_SIDE} pixels a side", found=size_hw
+        )
+
+
 def _kinds(seed: int, index: int, parts: int, defects: int) -> list[str]:
     """The kind of each part of a lot, mixed."""
-    rng = np.random.default_rng([seed, index, 73])
+    rng = np.random.default_rng([seed, 2, index])
     flawed = [KINDS[1 + (k + index) % (len(KINDS) - 1)] for k in range(defects)]
     ordered = flawed + [KINDS[0]] * (parts - defects)
     return [ordered[k] for k in rng.permutation(parts)]
@@ -174,6 +177,6 @@ def _with_defect(
         sharp = through_lens(flawed, scene.exposure)
         change = np.abs(sharp - good)
         mask = np.maximum(np.maximum(change[..., 0], change[..., 1]), change[..., 2]) >= CHANGE
-        if np.count_nonzero(mask & scene.solid) >= max(6, _MIN_AREA * mask.size):
+        if np.count_nonzero(mask & scene.solid) >= _MIN_AREA * mask.size:
             return np.where(mask[..., None], sharp, good), mask
     raise DataError(f"no visible {kind} could be drawn in {_TRIES} tries", found=good.shape)

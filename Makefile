@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint bench-tiles clean
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(READY) ## Everything into .venv, so that .venv/bin/qc is there
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+demo: setup ## Draw parts, train, export, inspect, show: the main job on parts it draws itself
+	$(BIN)/qc demo
+
+test: setup ## All tests
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff, mypy and the boundary tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/boundary
+
+bench-tiles: setup ## Magnetic tiles, three seeds (needs QC_DATA and QC_WEIGHTS; about an hour)
+	$(BIN)/python tests/bench/magnetic_tile.py
+
+clean: ## Remove what was made, but no run and no journal
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

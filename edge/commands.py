@@ -1,0 +1,211 @@
+"""`qc verify`, `qc show`, `qc inspect` and `qc run`: nothing here needs TensorFlow or Keras."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from edge.inspect import inspect_frame, overlay_of
+from edge.line import Line
+from edge.predictors.litert import LiteRTPredictor
+from edge.sources.folder import files, read_frame
+from qc import plugins
+from qc.bundle import Bundle, open_bundle, replay, require_replay
+from qc.console import Command, stderr
+from qc.errors import FaultError, GateError
+from qc.imageio import write_png
+from qc.journal import JournalWriter
+from qc.linefile import read_line
+from qc.types import Inspection, Verdict
+
+_STYLE = {Verdict.OK: "green", Verdict.NG: "red", Verdict.REVIEW: "yellow", Verdict.FAULT: "magenta"}
+
+
+def verify(running: Command, path: Path) -> None:
+    """Open a bundle, which checks its bytes, and replay its golden inputs."""
+    bundle = open_bundle(path)
+    predictor = LiteRTPredictor(bundle)
+    outcome = replay(bundle, predictor)
+    running.result(
+        {
+            "bundle": str(path),
+            "ok": outcome.ok,
+            "runtime": predictor.runtime,
+            "golden": {
+                "n": outcome.n,
+                "verdict_flips": outcome.verdict_flips,
+                "max_score_error": outcome.max_score_error,
+                "max_map_error": outcome.max_map_error,
+            },
+        }
+    )
+    running.say(
+        f"{path.name} {bundle.manifest.bundle_id}: every byte as sealed; on {predictor.runtime} "
+        f"{outcome.verdict_flips} of {outcome.n} golden verdicts differ, "
+        f"largest score error {outcome.max_score_error:.4f}"
+    )
+    if not outcome.ok:
+        raise GateError(
+            f"the bundle does not replay on {predictor.runtime}",
+            where=path,
+            expected="no verdict flip and scores within two steps",
+            found=f"{outcome.verdict_flips} flips, score error {outcome.max_score_error:.4f}",
+        )
+
+
+def show(running: Command, path: Path) -> None:
+    """Print the manifest of a bundle."""
+    manifest = open_bundle(path).manifest
+    running.result(manifest.model_dump(mode="json"))
+    table = Table(title=f"{manifest.name} {manifest.bundle_id}", title_justify="left")
+    for column in ("class", "severity", "OK below", "NG from"):
+        table.add_column(column)
+    for spec in manifest.classes:
+        low = manifest.decision.ok_below.get(spec.name)
+        high = manifest.decision.ng_above.get(spec.name)
+        table.add_row(
+            escape(spec.name),
+            spec.severity,
+            "" if low is None else f"{low:.3f}",
+            "" if high is None else f"{high:.3f}",
+        )
+    stderr.print(table)
+    made, height, width = manifest.provenance, *manifest.preprocess.size_hw
+    running.say(
+        f"input {height} x {width} {manifest.preprocess.colour}, model {manifest.model_bytes} bytes, "
+        f"target {manifest.target}\n"
+        f"thresholds for at most {manifest.decision.max_escape:.1%} escape and "
+        f"{manifest.decision.max_overkill:.1%} overkill on VAL\n"
+        f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
+        f"{made.calibration_hash[:12]}, dataset {made.dataset}, seed {made.seed}, "
+        f"commit {made.commit[:12]}\n"
+        f"data licence: {manifest.data_licence}"
+    )
+
+
+def inspect(running: Command, path: Path, paths: list[Path], out: Path | None) -> None:
+    """Judge files and folders; overlays of the flagged parts go to `out`."""
+    bundle = open_bundle(path)
+    predictor = LiteRTPredictor(bundle)
+    require_replay(bundle, predictor)
+    found: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter({str(v): 0 for v in Verdict})
+    for number, file in enumerate(files(paths), start=1):
+        frame = read_frame(file, frame_id=file.as_posix(), source_id="inspect")
+        inspection = inspect_frame(frame, bundle, predictor)
+        overlay = None if out is None else _write_overlay(inspection, bundle, out, number)
+        row = _row(file, inspection, bundle, overlay)
+        found.append(row)
+        counts[row["verdict"]] += 1
+        style = _STYLE[inspection.verdict]
+        stderr.print(
+            f"[{style}]{row['verdict']:<6}[/] {escape(str(file))}: {escape(row['reason'])}"
+        )
+    running.result({"bundle": str(path), "images": found, "counts": dict(counts)})
+    running.say("  ".join(f"{name} {n}" for name, n in counts.items()))
+
+
+def _write_overlay(
+    inspection: Inspection, bundle: Bundle, out: Path, number: int
+) -> Path | None:
+    if inspection.verdict is Verdict.OK:
+        return None
+    overlay = overlay_of(inspection, bundle.manifest)
+    if overlay is None:
+        return None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaultError("the folder cannot be made", where=out, found=error.strerror) from error
+    file = out / f"{number:04d}_{inspection.part_id}_{inspection.verdict}.png"
+    write_png(file, overlay)
+    return file
+
+
+def _row(
+    file: Path, inspection: Inspection, bundle: Bundle, overlay: Path | None
+) -> dict[str, Any]:
+    prediction = inspection.prediction
+    names = bundle.manifest.class_names
+    return {
+        "path": str(file),
+        "verdict": str(inspection.verdict),
+        "reason": inspection.reason,
+        "class": inspection.defect_class,
+        "score": None
+        if prediction is None
+        else {n: round(float(p), 4) for n, p in zip(names, prediction.score, strict=True)},
+        "infer_ms": inspection.timings_ms.get("infer"),
+        "overlay": None if overlay is None else str(overlay),
+    }
+
+
+def run(running: Command, path: Path) -> None:
+    """Run a line file until its source ends or the process is told to stop."""
+    report = run_line(running, path)
+    running.result(report)
+    dropped = sum(report["dropped"].values())
+    running.say(
+        f"captured {report['captured']} = OK {report['ok']} + NG {report['ng']} + "
+        f"REVIEW {report['review']} + FAULT {report['fault']} + dropped {dropped}"
+    )
+    if report["p50_ms"] is not None:
+        running.say(f"p50 {report['p50_ms']:.2f} ms, p99 {report['p99_ms']:.2f} ms")
+
+
+def run_line(running: Command, path: Path) -> dict[str, Any]:
+    """Run a line file; the account of every frame."""
+    file = read_line(path)
+    bundle = open_bundle(file.bundle)
+    predictor = LiteRTPredictor(bundle)
+    source = plugins.resolve("source", file.source.kind).Source(
+        file.source.path, pattern=file.source.pattern
+    )
+    sinks = [plugins.resolve("sink", s.kind).Sink(s.path, bundle) for s in file.sinks]
+    total = len(getattr(source, "files", ())) or None
+    done = 0
+    with (
+        running.step("inspect") as tell,
+        JournalWriter(file.journal, bundle.manifest, predictor.runtime) as journal,
+    ):
+
+        def count(inspection: Inspection) -> None:
+            nonlocal done
+            done += 1
+            tell(done, total or done)
+
+        line = Line(
+            bundle,
+            predictor,
+            source,
+            journal,
+            policy=file.queue.policy,
+            queue_size=file.queue.size,
+            sinks=sinks,
+            on_inspection=count,
+            deadline_ms=file.deadline_ms,
+        )
+        before = {s: signal.signal(s, lambda *_: line.stop()) for s in _SIGNALS}
+        started = time.monotonic()
+        try:
+            report = line.run()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    for text in report.sink_errors:
+        running.say(f"a sink did not get everything (it is all in the journal): {text}")
+    return {
+        **report.as_json(),
+        "seconds": round(time.monotonic() - started, 3),
+        "journal": str(file.journal),
+        "sink_errors": list(report.sink_errors),
+    }
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)

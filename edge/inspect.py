@@ -1,0 +1,91 @@
+"""One frame becomes one inspection: preprocess, predict, decide. Whatever goes wrong is a FAULT."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from qc.bundle import Bundle, Manifest, Predictor
+from qc.decide import Decision, decide
+from qc.errors import QCError
+from qc.overlay import draw_overlay, scale_map
+from qc.preprocess import apply
+from qc.types import Frame, Image, Inspection, Prediction, Verdict
+
+
+def inspect_frame(
+    frame: Frame, bundle: Bundle, predictor: Predictor, *, deadline_ms: float | None = None
+) -> Inspection:
+    """Judge one frame.
+
+    Args:
+        frame: a picture, or the fault that stands for it.
+        bundle: whose model, thresholds and geometry apply.
+        predictor: runs the bundle's model.
+        deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
+
+    Returns:
+        The inspection with its image; `timings_ms` holds "total", the duration of this call, and
+        "infer", the pass through the model, where there was one.
+    """
+    start = time.perf_counter_ns()
+    prediction, decision = _judge(frame, bundle, predictor)
+    age_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
+    if deadline_ms is not None and age_ms > deadline_ms and decision.verdict is not Verdict.FAULT:
+        late = f"the verdict came {age_ms:.0f} ms after the capture, deadline {deadline_ms:g} ms"
+        decision = Decision(Verdict.FAULT, late)
+    timings_ms = {"total": (time.perf_counter_ns() - start) / 1e6}
+    if prediction is not None:
+        timings_ms["infer"] = prediction.infer_ns / 1e6
+    return Inspection(
+        inspection_id=uuid.uuid4().hex,
+        frame_id=frame.frame_id,
+        source_id=frame.source_id,
+        captured_at=frame.captured_at,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        bundle_id=bundle.manifest.bundle_id,
+        part_id=frame.part_id,
+        lot=frame.lot,
+        defect_class=decision.defect_class,
+        defect_score=decision.defect_score,
+        prediction=prediction,
+        timings_ms=timings_ms,
+        image=frame.image,
+    )
+
+
+def _judge(
+    frame: Frame, bundle: Bundle, predictor: Predictor
+) -> tuple[Prediction | None, Decision]:
+    if frame.image is None:
+        return None, Decision(Verdict.FAULT, frame.fault or "no image")
+    manifest = bundle.manifest
+    try:
+        prediction = predictor.predict(apply(manifest.preprocess, frame.image))
+        decision = decide(prediction, manifest.decision, manifest.class_names, manifest.good)
+    except QCError as error:
+        return None, Decision(Verdict.FAULT, error.message)
+    except (RuntimeError, ValueError) as error:
+        return None, Decision(Verdict.FAULT, f"{predictor.runtime} failed: {error}")
+    return prediction, decision
+
+
+def overlay_of(inspection: Inspection, manifest: Manifest) -> Image | None:
+    """The picture with the heat of its most likely defect class; None where there is no picture."""
+    if inspection.image is None:
+        return None
+    level = None
+    prediction, name = inspection.prediction, inspection.defect_class
+    if prediction is not None and prediction.attention is not None and name is not None:
+        evidence = prediction.attention[..., manifest.class_names.index(name)]
+        level = scale_map(evidence, manifest.overlay.lo, manifest.overlay.hi)
+    return draw_overlay(
+        inspection.image,
+        level,
+        verdict=inspection.verdict,
+        defect_class=name,
+        score=inspection.defect_score,
+        part_id=inspection.part_id,
+        note=inspection.reason,
+    )

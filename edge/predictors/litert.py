@@ -1,0 +1,167 @@
+"""Runs a bundle's model with LiteRT, or with its older name `tflite-runtime`, on the CPU.
+
+Both give the same numbers for the built-in integer kernels; the replay of the golden inputs proves
+it on the machine at hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qc.bundle import Bundle, TensorSpec
+from qc.errors import BundleError, DataError, FaultError, UsageError
+from qc.quiet import quiet_stderr
+from qc.types import FloatArray, Image, Prediction
+
+_RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+_DTYPES = {"uint8": np.uint8, "float32": np.float32}
+
+
+class LiteRTPredictor:
+    """The model of a bundle, ready to run; owned by one thread.
+
+    Args:
+        bundle: an opened bundle.
+        num_threads: CPU threads of one pass, at least 1.
+
+    Attributes:
+        runtime: name and version of what runs the model.
+
+    Raises:
+        BundleError: the model cannot be loaded, or its tensors are not those of the manifest.
+        FaultError: no runtime is installed.
+    """
+
+    def __init__(self, bundle: Bundle, num_threads: int = 1) -> None:
+        if num_threads < 1:
+            raise UsageError("num_threads is wrong", expected="at least 1", found=num_threads)
+        make, self.runtime = _runtime()
+        self.bundle = bundle
+        self.num_threads = num_threads
+        manifest = bundle.manifest
+        with quiet_stderr() as printed:
+            try:
+                self._interpreter = make(model_content=bundle.model, num_threads=num_threads)
+                self._interpreter.allocate_tensors()
+                inputs = self._interpreter.get_input_details()
+                blank = np.zeros(inputs[0]["shape"], inputs[0]["dtype"])
+                self._interpreter.set_tensor(inputs[0]["index"], blank)
+                self._interpreter.invoke()
+            except (RuntimeError, ValueError, TypeError) as error:
+                failure: Exception | None = error
+            else:
+                failure = None
+        if failure is not None:
+            raise BundleError(
+                f"the model cannot be run by {self.runtime}",
+                where=bundle.path,
+                expected="a TFLite model of built-in operations",
+                found=" ".join(f"{failure} {printed.text}".split())[:300],
+            ) from failure
+        if (manifest.input.dtype, manifest.input.scale, manifest.input.zero_point) != (
+            "uint8",
+            1.0,
+            0,
+        ):
+            raise BundleError(
+                "the model's input is not the picture as it is",
+                where=bundle.path,
+                expected="uint8, scale 1, zero point 0",
+                found=f"{manifest.input.dtype}, scale {manifest.input.scale:g}, "
+                f"zero point {manifest.input.zero_point}",
+            )
+        outputs = self._interpreter.get_output_details()
+        self._input = _find(inputs, manifest.input, "input", bundle.path)
+        self._score = _find(outputs, manifest.score, "score", bundle.path)
+        self._attention: int | None = None
+        if manifest.attention is not None:
+            self._attention = _find(outputs, manifest.attention, "attention", bundle.path)
+
+    def predict(self, image: Image) -> Prediction:
+        """Run one preprocessed picture through the model.
+
+        Args:
+            image: RGB `(h, w, 3)` uint8 of the bundle's input size.
+
+        Raises:
+            DataError: the picture has another shape or type.
+            FaultError: the runtime failed.
+        """
+        manifest = self.bundle.manifest
+        if image.dtype != np.uint8 or (1, *image.shape) != manifest.input.shape:
+            raise DataError(
+                "the picture does not fit the model",
+                where=self.bundle.path,
+                expected=f"{manifest.input.shape[1:]} uint8",
+                found=f"{image.shape} {image.dtype}",
+            )
+        try:
+            self._interpreter.set_tensor(self._input, image[np.newaxis])
+            start = time.perf_counter_ns()
+            self._interpreter.invoke()
+            infer_ns = time.perf_counter_ns() - start
+        except (RuntimeError, ValueError) as error:
+            raise FaultError(
+                f"{self.runtime} failed", where=self.bundle.path, found=error
+            ) from error
+        attention = None
+        if manifest.attention is not None and self._attention is not None:
+            attention = self._real(self._attention, manifest.attention)
+        return Prediction(self._real(self._score, manifest.score), attention, infer_ns)
+
+    def _real(self, index: int, spec: TensorSpec) -> FloatArray:
+        """The numbers behind a stored tensor, without its batch axis; a copy."""
+        stored = self._interpreter.get_tensor(index)[0]
+        if spec.dtype == "float32":
+            return np.array(stored, np.float32)
+        real = (stored.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+        return np.asarray(real, np.float32)
+
+
+def _runtime() -> tuple[Callable[..., Any], str]:
+    """The interpreter class that is installed, and its name with its version."""
+    for distribution, package in _RUNTIMES.items():
+        try:
+            module = import_module(f"{package}.interpreter")
+        except ModuleNotFoundError:
+            continue
+        return module.Interpreter, f"{distribution} {version(distribution)}"
+    raise FaultError(
+        "no TFLite runtime is installed",
+        expected=f"{' or '.join(_RUNTIMES)}: pip install 'attention-qc[edge]'",
+        found="neither",
+    )
+
+
+def _find(details: list[dict[str, Any]], spec: TensorSpec, role: str, path: Path) -> int:
+    """Index of the tensor that the manifest describes: by its shape, then by its name."""
+    found = [d for d in details if tuple(int(n) for n in d["shape"]) == spec.shape]
+    if len(found) > 1:
+        found = [d for d in found if spec.name in d["name"]]
+    if len(found) != 1:
+        raise BundleError(
+            f"the model has no tensor that is the manifest's {role}",
+            where=path,
+            expected=f"{spec.name} {spec.shape}",
+            found=", ".join(f"{d['name']} {tuple(d['shape'].tolist())}" for d in details),
+        )
+    detail = found[0]
+    scale, zero_point = detail["quantization"]
+    same = detail["dtype"] is _DTYPES[spec.dtype]
+    if same and spec.dtype == "uint8" and role != "input":
+        same = bool(np.isclose(scale, spec.scale, rtol=1e-5)) and zero_point == spec.zero_point
+    if not same:
+        raise BundleError(
+            f"the model's {role} is not as the manifest says",
+            where=path,
+            expected=f"{spec.dtype}, scale {spec.scale:g}, zero point {spec.zero_point}",
+            found=f"{np.dtype(detail['dtype']).name}, scale {scale:g}, zero point {zero_point}",
+        )
+    return int(detail["index"])

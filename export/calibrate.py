@@ -1,0 +1,58 @@
+"""Which images the quantiser sees: from TRAIN only, stratified over the classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from qc.errors import DataError
+from qc.types import Sample
+
+
+def choose_stratified(samples: Sequence[Sample], count: int, seed: int) -> list[Sample]:
+    """Take turns over the classes until `count` samples are chosen, at random within a class.
+
+    Args:
+        samples: of one split.
+        count: wanted; fewer where there are not so many.
+        seed: decides the order within a class.
+
+    Raises:
+        DataError: no sample at all.
+    """
+    if not samples:
+        raise DataError("nothing to choose from", expected="samples", found="none")
+    rng = np.random.default_rng(seed)
+    by_class: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda s: s.sample_id):
+        by_class.setdefault(sample.labels[0], []).append(sample)
+    queues = [list(rng.permutation(len(rows))) for _, rows in sorted(by_class.items())]
+    rows_of = [rows for _, rows in sorted(by_class.items())]
+    chosen: list[Sample] = []
+    while len(chosen) < count and any(queues):
+        for queue, rows in zip(queues, rows_of, strict=True):
+            if queue and len(chosen) < count:
+                chosen.append(rows[queue.pop()])
+    return chosen
+
+
+def calibration_hash(samples: Sequence[Sample]) -> str:
+    """SHA-256 of the sorted sample ids."""
+    return hashlib.sha256("\n".join(sorted(s.sample_id for s in samples)).encode()).hexdigest()
+
+
+def representative(pixels: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Calibration inputs of batch 1, float32.
+
+    Each carries one black and one white corner pixel: so the input's range is exactly 0 to 255, its
+    scale exactly 1, and the line's uint8 picture goes in unchanged.
+
+    Args:
+        pixels: `(N, H, W, 3)` uint8.
+    """
+    for image in pixels:
+        one = image[None].astype(np.float32)
+        one[0, 0, 0], one[0, 0, 1] = 0.0, 255.0
+        yield [one]

@@ -1,0 +1,25 @@
+"""`qc export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.pack import export_run
+from qc.console import Command
+from qc.errors import GateError
+from training.run import open_run
+
+
+def export(running: Command, run: Path, *, out: Path | None, data: Path | None) -> None:
+    """Export a finished run to a bundle."""
+    found = export_run(open_run(run, data), out, running.step, quiet=not running.verbose)
+    running.result(found)
+    row = found["candidates"][0]
+    running.say(
+        f"int8: {row['bytes'] / 1024:.0f} kB, {row['latency_ms']:.2f} ms; on VAL AUROC "
+        f"{row['auroc']:.3f} (float {row['auroc_float']:.3f}), "
+        f"verdicts agree on {row['agreement']:.1%}"
+    )
+    if found["gate"] != "pass":
+        raise GateError(f"int8 fails the gate on VAL: {row['why_not']}", where=run)
+    running.say(f"sealed and verified: {found['bundle']}")

@@ -1,0 +1,228 @@
+"""A finished run to a certified bundle: calibrate, convert, set thresholds, compare, seal, verify."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.calibrate import calibration_hash, choose_stratified
+from export.convert import Converted, to_int8
+from export.fit_decision import fit_decision
+from export.parity import candidate, compare, why_not
+from qc import plugins
+from qc.bundle import (
+    Bundle,
+    Golden,
+    Manifest,
+    Predictor,
+    open_bundle,
+    require_replay,
+    write_bundle,
+)
+from qc.decide import DecisionSpec, defect_scores
+from qc.errors import GateError
+from training.evaluate import Outputs, measure, run_keras, run_predictor, verdicts
+from training.pipeline import Images, Progress, load_images
+from training.run import RunPlan, library_versions
+from training.steps import load_model
+
+Steps = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a named progress bar."""
+
+_MARGIN = 4 / 256
+"""Golden inputs keep this distance from the thresholds, so that a flip means a changed model."""
+
+
+def export_run(
+    plan: RunPlan, out: Path | None, steps: Steps, *, quiet: bool = True
+) -> dict[str, Any]:
+    """Export a run to a bundle.
+
+    Args:
+        plan: a finished run.
+        out: the bundle; `<run>/<name>.tflite` where None.
+        steps: opens progress bars.
+        quiet: hide what the converter prints.
+
+    Returns:
+        The keys of `qc export --json`; where the gate fails, no bundle is written.
+
+    Raises:
+        GateError: the graph is not all int8, or VAL cannot carry thresholds or golden inputs.
+        FaultError: the run's model cannot be read, or the conversion failed.
+    """
+    recipe, classes = plan.recipe, plan.classes
+    good = recipe.data.good
+    path = out or plan.path / f"{recipe.name}.tflite"
+    model = load_model(plan)
+    chosen = choose_stratified(
+        plan.of_split("train"), recipe.export.calibration_images, recipe.seed
+    )
+    with steps("read images") as tell:
+        calibration = load_images(chosen, classes, good, plan.preprocess, tell)
+    with steps("read VAL") as tell:
+        val = load_images(plan.of_split("val"), classes, good, plan.preprocess, tell)
+    with steps("quantise") as tell:
+        converted = to_int8(model, calibration.pixels, progress=tell, quiet=quiet)
+    facts = _facts(plan, converted, calibration_hash(chosen))
+    with steps("float on VAL") as tell:
+        exact = run_keras(model, val.pixels, tell)
+    with steps("int8 on VAL") as tell:
+        outputs = run_predictor(_predictor(_draft(path, converted, facts)), val.pixels, tell)
+    is_defect = val.labels != classes.index(good)
+    decision = fit_decision(
+        defect_scores(outputs.score, classes.index(good)),
+        is_defect,
+        defects=classes[1:],
+        max_escape=recipe.decision.max_escape,
+        max_overkill=recipe.decision.max_overkill,
+    )
+    facts["decision"] = decision.model_dump()
+    facts["overlay"] = _overlay_range(outputs, val, classes.index(good))
+    parity = compare(
+        val.labels, exact, outputs, decision=decision, classes=classes, good=good
+    )
+    reason = why_not(parity, recipe.export)
+    row = candidate(
+        "int8",
+        len(converted.model),
+        float(np.median(outputs.infer_ms)),
+        **parity,
+        why_not=reason,
+    )
+    if reason is not None:
+        return _result(None, row)
+    named = {"split": "val", "classes": classes, "good": good, "decision": decision}
+    report = {
+        "val_int8": measure(val, outputs, **named),
+        "val_float": measure(val, exact, **named),
+        "candidates": [_stable(row)],
+    }
+    golden = _golden(val, outputs, decision, plan)
+    write_bundle(path, model=converted.model, golden=golden, report=report, facts=facts)
+    sealed = open_bundle(path)
+    require_replay(sealed, _predictor(sealed))
+    return _result(path, row)
+
+
+def _result(path: Path | None, row: dict[str, Any]) -> dict[str, Any]:
+    passed = path is not None
+    return {
+        "bundle": str(path) if passed else None,
+        "target": "cpu",
+        "gate": "pass" if passed else "fail",
+        "chosen": row["scheme"] if passed else None,
+        "candidates": [row],
+    }
+
+
+def _stable(row: dict[str, Any]) -> dict[str, Any]:
+    """A candidate without its latency: the same run gives the same bytes."""
+    return {key: value for key, value in row.items() if key != "latency_ms"}
+
+
+def _predictor(bundle: Bundle) -> Predictor:
+    """The very predictor that ships."""
+    made: Predictor = plugins.resolve("predictor", "litert").LiteRTPredictor(bundle)
+    return made
+
+
+def _facts(plan: RunPlan, converted: Converted, calibration: str) -> dict[str, Any]:
+    recipe = plan.recipe
+    severity = {name: recipe.data.severity.get(name, "major") for name in plan.classes}
+    severity[recipe.data.good] = "good"  # type: ignore[assignment]
+    return {
+        "name": recipe.name,
+        "task": "multiclass",
+        "classes": [{"name": name, "severity": severity[name]} for name in plan.classes],
+        "preprocess": plan.preprocess.model_dump(),
+        "input": converted.input.model_dump(),
+        "score": converted.score.model_dump(),
+        "attention": converted.attention.model_dump(),
+        "target": "cpu",
+        "provenance": {
+            "recipe_hash": recipe.digest(),
+            "split_hash": plan.split_hash,
+            "calibration_hash": calibration,
+            "dataset": recipe.data.path,
+            "seed": recipe.seed,
+            "commit": _commit(),
+            "versions": library_versions(),
+        },
+        "data_licence": recipe.data.licence,
+    }
+
+
+def _commit() -> str:
+    """Commit of the checkout this code runs from, or "none" where it was installed without one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "none"
+    return found.stdout.strip() if found.returncode == 0 else "none"
+
+
+def _draft(path: Path, converted: Converted, facts: dict[str, Any]) -> Bundle:
+    """The bundle before it has thresholds, so that the shipped predictor can run its model."""
+    defects = [c["name"] for c in facts["classes"] if c["severity"] != "good"]
+    zero = dict.fromkeys(defects, 0.0)
+    manifest = Manifest.model_validate(
+        {
+            **facts,
+            "bundle_id": "",
+            "decision": {"ok_below": zero, "ng_above": zero, "max_escape": 0, "max_overkill": 0},
+            "overlay": {"lo": 0.0, "hi": 1.0},
+            "model_bytes": len(converted.model),
+            "sha256": {},
+        }
+    )
+    nothing = Golden(np.zeros((0,)), np.zeros((0,)), None, ())
+    return Bundle(path, manifest, converted.model, nothing, {})
+
+
+def _overlay_range(outputs: Outputs, val: Images, good: int) -> dict[str, float]:
+    """Coldest colour: what good parts' cells hardly exceed. Hottest: the peak of a usual defect."""
+    if outputs.attention is None:
+        return {"lo": 0.0, "hi": 1.0}
+    defects = np.delete(outputs.attention, good, axis=3).max(axis=3)
+    is_defect = val.labels != good
+    low = float(np.quantile(defects[~is_defect], 0.95))
+    high = float(np.quantile(defects[is_defect].max(axis=(1, 2)), 0.75))
+    return {"lo": round(low, 4), "hi": round(max(high, low + 1.0), 4)}
+
+
+def _golden(val: Images, outputs: Outputs, decision: DecisionSpec, plan: RunPlan) -> Golden:
+    """VAL images of every class, away from the thresholds, with what int8 made of them."""
+    value = defect_scores(outputs.score, plan.classes.index(plan.recipe.data.good))
+    borders = np.array([*decision.ok_below.values(), *decision.ng_above.values()])
+    clear = np.abs(value[:, None] - borders).min(axis=1) >= _MARGIN
+    rows = {s.sample_id: i for i, s in enumerate(val.samples)}
+    candidates = [s for s in val.samples if clear[rows[s.sample_id]]]
+    count = plan.recipe.export.golden_images
+    if len(candidates) < 16:
+        raise GateError(
+            "too few VAL images are clear of the thresholds to certify the bundle",
+            where=plan.path,
+            expected="at least 16",
+            found=len(candidates),
+        )
+    chosen = [rows[s.sample_id] for s in choose_stratified(candidates, count, plan.recipe.seed)]
+    judged = verdicts(outputs, decision, plan.classes, plan.recipe.data.good)
+    return Golden(
+        images=val.pixels[chosen],
+        score=outputs.score[chosen],
+        attention=None if outputs.attention is None else outputs.attention[chosen],
+        verdicts=tuple(str(judged[i]) for i in chosen),
+    )

@@ -1,0 +1,211 @@
+"""The command line: `qc <verb>`. Each verb's code is loaded by its dotted name when it is used.
+
+So the edge needs neither TensorFlow nor Keras, and `qc --help` is fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qc.console import command, require
+
+app = typer.Typer(
+    name="qc",
+    help="Visual quality control with attention: train, seal, inspect, review.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Look at a dataset, and split it without leaks.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries talk.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="QC_DATA", help="The dataset, or the folder that holds it."),
+]
+FormatOption = Annotated[str | None, typer.Option("--format", help="The layout, not detected.")]
+
+
+def _load(extra: str, dotted: str) -> Callable[..., Any]:
+    """The function `package.module:function`; a missing library names the extra to install."""
+    module_name, function_name = dotted.split(":")
+    try:
+        function: Callable[..., Any] = getattr(import_module(module_name), function_name)
+    except ImportError as error:
+        raise require(extra, error) from error
+    return function
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"attention-qc {version('attention-qc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Visual quality control with attention: train, seal, inspect, review."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(help="Another seed draws other parts.")] = 0,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw parts, audit, split, train, export, run the line, and print the result."""
+    with command(as_json, verbose) as running:
+        _load("all", "export.demo:demo")(running, out, seed)
+
+
+@data_app.command("audit")
+def data_audit(
+    path: Annotated[Path, typer.Argument(help="A dataset.")],
+    split: Annotated[Path | None, typer.Option(help="CSV of a split to check.")] = None,
+    format: FormatOption = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Everything wrong with a dataset; exit 1 where something blocks training."""
+    with command(as_json, verbose) as running:
+        _load("train", "training.commands:data_audit")(running, path, split, format)
+
+
+@data_app.command("split")
+def data_split(
+    path: Annotated[Path, typer.Argument(help="A dataset.")],
+    out: Annotated[Path, typer.Option("--out", help="CSV to write.")],
+    seed: Annotated[int, typer.Option(help="Another seed, another deal.")] = 0,
+    format: FormatOption = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Deal whole groups into train, val and test; refuses to leak."""
+    with command(as_json, verbose) as running:
+        _load("train", "training.commands:data_split")(running, path, out, seed, format)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML).")],
+    data: DataOption = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(envvar="QC_WEIGHTS", help="File of the weights the recipe asks for."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    seed: Annotated[int | None, typer.Option(help="In place of the recipe's seed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a recipe; writes RUNS/<name>-<hash>/."""
+    with command(as_json, verbose) as running:
+        _load("train", "training.commands:train")(running, recipe,
+            data=data, weights=weights, runs=runs, seed=seed, resume=resume,
+        )
+
+
+@app.command()
+def evaluate(
+    target: Annotated[Path, typer.Argument(help="A run, or a bundle.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    run: Annotated[
+        Path | None, typer.Option(help="The run of a bundle that lies somewhere else.")
+    ] = None,
+    data: DataOption = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Figures of a run or bundle on a split, with intervals."""
+    with command(as_json, verbose) as running:
+        _load("train", "training.commands:evaluate")(running, target,
+            split=split, run=run, data=data,
+        )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The bundle to write.")] = None,
+    data: DataOption = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Quantise, set thresholds, seal and verify; exit 1 where the gate fails."""
+    with command(as_json, verbose) as running:
+        _load("train", "export.commands:export")(running, run, out=out, data=data)
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check every byte of a bundle and replay its golden inputs; exit 1 where it differs."""
+    with command(as_json, verbose) as running:
+        _load("edge", "edge.commands:verify")(running, bundle)
+
+
+@app.command()
+def show(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """What a bundle says of itself, for a person."""
+    with command(as_json, verbose) as running:
+        _load("edge", "edge.commands:show")(running, bundle)
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the overlays.")] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Verdicts, and overlays of the flagged parts, for files or folders."""
+    with command(as_json, verbose) as running:
+        _load("edge", "edge.commands:inspect")(running, bundle, paths, out)
+
+
+@app.command()
+def run(
+    line: Annotated[Path, typer.Argument(help="A line file (TOML).")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a line: source, inspect, journal, sinks."""
+    with command(as_json, verbose) as running:
+        _load("edge", "edge.commands:run")(running, line)
+
+
+@app.command()
+def review(
+    journal: Annotated[Path, typer.Argument(help="A journal.")],
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 8500,
+    reviewer: Annotated[str | None, typer.Option(help="Who reviews.")] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the flagged parts of a journal for review in a browser."""
+    with command(as_json, verbose):
+        _load("station", "edge.station.serve:serve")(journal, host, port, reviewer, verbose
+        )

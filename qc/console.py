@@ -1,0 +1,131 @@
+"""What every command shares: text for people on stderr, JSON on stdout, exit codes, progress bars."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from qc.errors import FaultError, QCError, UsageError
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Tell = Callable[[int, int], None]
+
+
+class Command:
+    """One running command: says things to a person, and at the end one object to a program."""
+
+    def __init__(self, as_json: bool, verbose: bool) -> None:
+        self.as_json = as_json
+        self.verbose = verbose
+        self.printed = False
+
+    def say(self, text: str) -> None:
+        """A line for a person."""
+        stderr.print(escape(text))
+
+    def result(self, value: dict[str, Any]) -> None:
+        """The one object of `--json`; nothing where it was not asked for, or was printed before."""
+        if self.as_json and not self.printed:
+            self.printed = True
+            print(json.dumps(value, indent=1, allow_nan=False, default=str))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Tell]:
+        """A progress bar; yields what is told of steps done and steps in all."""
+        with self.bar(name) as tell:
+            yield lambda done, total: tell(done, total, "")
+
+    @contextmanager
+    def bar(self, name: str) -> Iterator[Callable[[int, int, str], None]]:
+        """A progress bar with a line of text beside it."""
+        with _own_stream() as stream, Progress(
+            TextColumn("{task.description:<18}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[line]}"),
+            console=Console(file=stream, highlight=False),
+        ) as progress:
+            task = progress.add_task(name, total=None, line="")
+
+            def tell(done: int, total: int, line: str) -> None:
+                progress.update(task, completed=done, total=total, line=escape(line))
+
+            yield tell
+
+
+@contextmanager
+def _own_stream() -> Iterator[TextIO]:
+    """stderr by another descriptor: a bar stays visible while a library's fd 2 is hidden."""
+    try:
+        number = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        yield sys.stderr
+        return
+    with os.fdopen(number, "w", encoding="utf-8", buffering=1) as stream:
+        yield stream
+
+
+@contextmanager
+def command(as_json: bool, verbose: bool) -> Iterator[Command]:
+    """Run a command's body: an error becomes one line and its exit code, never a traceback.
+
+    Args:
+        as_json: print the result, or the error, as one JSON object on stdout.
+        verbose: let the libraries talk, and show where an unexpected error came from.
+    """
+    if not verbose:
+        _hush()
+    running = Command(as_json, verbose)
+    try:
+        yield running
+    except QCError as error:
+        _end(running, error)
+    except KeyboardInterrupt:
+        stderr.print("stopped")
+        raise typer.Exit(130) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if verbose:
+            stderr.print(escape(traceback.format_exc()))
+        hint = "" if verbose else " (-v shows where)"
+        _end(running, FaultError(f"unexpected {type(error).__name__}: {error}{hint}"))
+
+
+def _end(running: Command, error: QCError) -> None:
+    stderr.print(f"[bold red]error[/] {escape(str(error))}")
+    running.result(dict(error.as_json()))
+    raise typer.Exit(error.exit_code) from None
+
+
+def _hush() -> None:
+    """Keep TensorFlow, XNNPACK and their friends from talking to the user."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    warnings.filterwarnings("ignore")
+    for name in ("tensorflow", "absl", "keras", "h5py"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def require(extra: str, error: ImportError) -> UsageError:
+    """The error of a command whose extra is not installed."""
+    return UsageError(
+        f"this command needs the '{extra}' extra: pip install 'attention-qc[{extra}]'",
+        where=error.name or "",
+        found="not installed",
+    )

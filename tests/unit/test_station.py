@@ -1,0 +1,573 @@
+"""The review station over a real journal: pages, JSON, forms, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from edge.station.app import PAGE, create_app
+from edge.station.serve import serve
+from qc.bundle import Manifest
+from qc.errors import DataError, UsageError
+from qc.imageio import write_png
+from qc.journal import Journal, JournalWriter
+from qc.overlay import heat_rgba
+from qc.types import Inspection, Prediction, Review, Verdict
+
+START = datetime(2025, 3, 4, 9, 30, 0, tzinfo=UTC)
+SAME = {"origin": "http://testserver"}
+
+
+def make_manifest(lo: float = 0.0, hi: float = 4.0) -> Manifest:
+    tensor = {"shape": (1, 8, 8, 3), "dtype": "uint8", "scale": 1 / 255, "zero_point": 0}
+    return Manifest.model_validate(
+        {
+            "bundle_id": "abcdef0123456789",
+            "name": "plates",
+            "task": "multiclass",
+            "classes": [
+                {"name": "good", "severity": "good"},
+                {"name": "scratch", "severity": "major"},
+                {"name": "dent", "severity": "minor"},
+            ],
+            "preprocess": {"size_hw": (8, 8)},
+            "input": {"name": "image", **tensor},
+            "score": {"name": "score", **tensor},
+            "attention": {"name": "attention", **tensor},
+            "decision": {
+                "ok_below": {"scratch": 0.2, "dent": 0.3},
+                "ng_above": {"scratch": 0.7, "dent": 1.01},
+                "max_escape": 0.01,
+                "max_overkill": 0.05,
+            },
+            "overlay": {"lo": lo, "hi": hi},
+            "target": "cpu",
+            "provenance": {
+                "recipe_hash": "r",
+                "split_hash": "s",
+                "calibration_hash": "c",
+                "dataset": "drawn",
+                "seed": 1,
+                "commit": "0000000",
+                "versions": {},
+            },
+            "data_licence": "CC0-1.0",
+            "model_bytes": 1,
+            "sha256": dict.fromkeys(("model", "labels.txt", "golden.npz", "report.json"), "0"),
+        }
+    )
+
+
+def evidence() -> np.ndarray:
+    """Scratch evidence 0, 2, 4, 8 on a scale of 0 to 4: levels 0, 128, 255, 255."""
+    maps = np.zeros((2, 2, 3), np.float32)
+    maps[..., 1] = [[0, 2], [4, 8]]
+    return maps
+
+
+def picture() -> np.ndarray:
+    image = np.full((6, 8, 3), 90, np.uint8)
+    image[:, 4:] = (200, 100, 50)
+    return image
+
+
+def inspection(number: int, verdict: Verdict, **change: object) -> Inspection:
+    facts: dict[str, object] = {
+        "inspection_id": f"i-{number}",
+        "frame_id": f"f-{number}",
+        "source_id": "cam0",
+        "captured_at": START + timedelta(seconds=number),
+        "verdict": verdict,
+        "reason": "scratch: defect score 0.830 >= 0.700",
+        "bundle_id": "abcdef0123456789",
+        "part_id": f"P-{number}",
+        "lot": "L7",
+        "defect_class": "scratch",
+        "defect_score": 0.83,
+        "prediction": Prediction(np.array([0.17, 0.8, 0.03], np.float32), evidence(), 1),
+        "timings_ms": {"infer": 3.25},
+        "image": picture(),
+    }
+    if verdict is Verdict.FAULT:
+        facts |= {"prediction": None, "defect_class": None, "defect_score": None}
+        facts |= {"reason": "the camera gave no frame", "image": None}
+    return Inspection(**(facts | change))  # type: ignore[arg-type]
+
+
+def fill(path: Path, inspections: list[Inspection], drops: int = 0) -> Path:
+    with JournalWriter(path, make_manifest(), "litert") as writer:
+        for entry in inspections:
+            writer.put(entry)
+        for number in range(drops):
+            writer.drop("cam0", f"d-{number}", "queue full")
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """i-1 OK, i-2 NG, i-3 REVIEW, i-4 FAULT, and one dropped frame."""
+    verdicts = [Verdict.OK, Verdict.NG, Verdict.REVIEW, Verdict.FAULT]
+    entries = [inspection(n, verdict) for n, verdict in enumerate(verdicts, start=1)]
+    return fill(tmp_path_factory.mktemp("written") / "line.journal", entries, drops=1)
+
+
+@pytest.fixture
+def path(written: Path, tmp_path: Path) -> Path:
+    """A copy of the written journal with its pictures; copying spares the waits for the disk."""
+    return Path(shutil.copytree(written.parent, tmp_path / "copy")) / written.name
+
+
+@pytest.fixture
+def client(path: Path) -> TestClient:
+    return TestClient(create_app(path), follow_redirects=False)
+
+
+def token(client: TestClient, inspection_id: str = "i-2") -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', client.get(f"/part/{inspection_id}").text)
+    assert found
+    return found.group(1)
+
+
+def post(client: TestClient, inspection_id: str = "i-2", **change: str | None):  # type: ignore[no-untyped-def]
+    fields = {"reviewer": "Ann", "decision": "NG", "defect_class": "scratch", "note": ""}
+    fields |= {"csrf": token(client)} | change
+    data = {name: value for name, value in fields.items() if value is not None}
+    return client.post(f"/part/{inspection_id}", data=data, headers=SAME)
+
+
+def decode(data: bytes) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert found is not None
+    return found
+
+
+# what is shown
+
+
+def test_queue_shows_flagged_parts_with_the_word_of_the_verdict(client: TestClient) -> None:
+    page = client.get("/").text
+    assert page.index("P-4") < page.index("P-3") < page.index("P-2")
+    assert "P-1" not in page
+    for word in ("NG", "REVIEW", "FAULT"):
+        assert f'<span class="chip {word.lower()}">{word}</span>' in page
+    assert re.search(r"Waiting <b>3</b>", page)
+    assert re.search(r"Reviewed <b>0</b>", page)
+    assert "0.830" in page and "lot L7" in page
+
+
+def test_tabs_follow_the_reviews(client: TestClient) -> None:
+    assert post(client).status_code == 303
+    page = client.get("/?show=reviewed").text
+    assert re.search(r"Waiting <b>2</b>", page)
+    assert re.search(r"Reviewed <b>1</b>", page)
+    assert "P-2" in page and "P-3" not in page
+    assert re.search(r"NG <b>1</b>", page) and re.search(r"FAULT <b>0</b>", page)
+    assert "P-2" not in client.get("/?show=waiting").text
+    assert "P-3" not in client.get("/?show=all&verdict=NG").text
+
+
+def test_paging(tmp_path: Path) -> None:
+    entries = [inspection(n, Verdict.NG, image=None) for n in range(1, PAGE + 2)]
+    client = TestClient(create_app(fill(tmp_path / "j", entries)))
+    first, second = client.get("/api/parts").json(), client.get("/api/parts?page=2").json()
+    assert (first["total"], first["pages"], len(first["parts"])) == (PAGE + 1, 2, PAGE)
+    assert [p["part_id"] for p in second["parts"]] == ["P-1"]
+    assert client.get("/api/parts?page=99").json() == second
+    assert 'rel="next"' in client.get("/").text
+    assert f"{PAGE + 1} to {PAGE + 1} of {PAGE + 1}" in client.get("/?page=2").text
+
+
+def test_empty_queue_says_so(tmp_path: Path) -> None:
+    client = TestClient(create_app(fill(tmp_path / "j", [])))
+    assert "No part is waiting" in client.get("/").text
+
+
+def test_part_page_tells_everything(client: TestClient) -> None:
+    page = client.get("/part/i-2").text
+    for words in (
+        "scratch: defect score 0.830 &gt;= 0.700",
+        "Where the model looked",
+        "abcdef0123456789",
+        "3.2 ms",
+        'src="/part/i-2/heat.png"',
+        '<option value="scratch" selected>',
+        '<option value="dent">',
+        "Confirm",
+        "Overrule",
+    ):
+        assert words in page, words
+    assert '<option value="good"' not in page
+    rows = re.findall(r'<th scope="row">(\w+).*?</th>(.*?)</tr>', page, re.DOTALL)
+    numbers = {name: re.findall(r"<td>(.*?)</td>", cells) for name, cells in rows}
+    assert numbers == {
+        "good": ["0.170", "", ""],
+        "scratch": ["0.800", "0.200", "0.700"],
+        "dent": ["0.030", "0.300", "never"],
+    }
+
+
+def test_review_and_fault_offer_both_decisions_without_confirm(client: TestClient) -> None:
+    for inspection_id in ("i-3", "i-4"):
+        page = client.get(f"/part/{inspection_id}").text
+        assert "It is NG" in page and "It is OK" in page
+        assert "Confirm" not in page and "Overrule" not in page
+
+
+def test_heat_has_the_bundles_scale_in_its_alpha(client: TestClient) -> None:
+    heat = decode(client.get("/part/i-2/heat.png").content)
+    assert heat.shape == (6, 8, 4)
+    assert heat[0, 0, 3] == 0  # evidence 0 = lo
+    half = heat_rgba(np.array([[128]], np.uint8), (1, 1))[0, 0]  # 2 of 0..4: 127.5, to even
+    np.testing.assert_array_equal(heat[0, -1, [2, 1, 0, 3]], half)
+    assert 0 < half[3] < 255
+    assert heat[-1, 0, 3] == 255  # evidence 4 = hi
+    assert heat[-1, -1, 3] == 255  # evidence 8 is clipped
+    blue, _, red = (int(v) for v in heat[-1, -1, :3])
+    assert red > 100 > blue  # hot is red; with swapped channels it would be blue
+
+
+def test_picture_keeps_its_colours(client: TestClient) -> None:
+    shown = decode(client.get("/part/i-2/image.png").content)
+    np.testing.assert_array_equal(shown[..., ::-1], picture())
+    np.testing.assert_array_equal(decode(client.get("/part/i-2/thumb.png").content), shown)
+
+
+def test_thumb_of_a_large_picture_is_small(tmp_path: Path) -> None:
+    large = np.full((1000, 800, 3), 7, np.uint8)
+    entries = [inspection(1, Verdict.NG, image=large)]
+    client = TestClient(create_app(fill(tmp_path / "j", entries)))
+    thumb = decode(client.get("/part/i-1/thumb.png").content)
+    assert thumb.shape == (348, 278, 3)  # 0.348 of 1000 x 800
+
+
+def test_missing_picture_is_said(client: TestClient, path: Path) -> None:
+    row = Journal(path).get("i-2")
+    file = Journal(path).image_file(row)
+    assert file is not None
+    file.unlink()
+    page = client.get("/part/i-2")
+    assert page.status_code == 200
+    assert "There is no picture of this part" in page.text
+    assert client.get("/part/i-2/image.png").status_code == 404
+    assert "no picture" in client.get("/").text
+
+
+def test_damaged_picture_is_not_a_server_error(client: TestClient, path: Path) -> None:
+    file = Journal(path).image_file(Journal(path).get("i-2"))
+    assert file is not None
+    file.write_bytes(file.read_bytes()[:40])
+    assert client.get("/part/i-2").status_code == 200
+    assert client.get("/part/i-2/image.png").status_code == 404
+
+
+def test_part_without_map_says_so(client: TestClient) -> None:
+    page = client.get("/part/i-4").text
+    assert "No map" in page and "heat.png" not in page
+    assert client.get("/part/i-4/heat.png").status_code == 404
+
+
+def test_numbers_that_are_not_finite_are_told_not_crashed(tmp_path: Path) -> None:
+    maps = evidence()
+    maps[0, 0, 1] = np.nan
+    broken = inspection(
+        1,
+        Verdict.FAULT,
+        prediction=Prediction(np.array([0.1, 0.9, 0.0], np.float32), maps, 1),
+        defect_class="scratch",
+        defect_score=float("inf"),
+        timings_ms={"infer": float("nan")},
+    )
+    client = TestClient(create_app(fill(tmp_path / "j", [broken])))
+    assert "not finite" in client.get("/part/i-1").text
+    assert client.get("/part/i-1/heat.png").status_code == 404
+    facts = client.get("/api/parts/i-1").json()
+    assert facts["defect_score"] is None and facts["timings_ms"] == {"infer": None}
+
+
+def test_unknown_bundle_shows_no_heat(tmp_path: Path) -> None:
+    entries = [inspection(1, Verdict.NG, bundle_id="feedfeedfeedfeed")]
+    client = TestClient(create_app(fill(tmp_path / "j", entries)))
+    assert "does not hold the bundle" in client.get("/part/i-1").text
+
+
+# reviews
+
+
+def test_confirm_writes_a_row_and_goes_to_the_next_waiting_part(
+    client: TestClient, path: Path
+) -> None:
+    before = datetime.now(UTC)
+    answer = post(client, "i-3", reviewer=" Ann  Lee ", note="deep\r\nlong")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/part/i-2?saved=i-3"  # the next older one
+    (review,) = Journal(path).reviews("i-3")
+    assert (review.reviewer, review.decision) == ("Ann Lee", Verdict.NG)
+    assert (review.defect_class, review.note) == ("scratch", "deep\nlong")
+    assert before <= review.at <= datetime.now(UTC)
+    assert "P-3 is NG scratch, by Ann Lee" in client.get(answer.headers["location"]).text
+
+
+def test_overrule_writes_ok_without_a_class(client: TestClient, path: Path) -> None:
+    assert post(client, decision="OK", note="only oil").status_code == 303
+    (review,) = Journal(path).reviews("i-2")
+    assert (review.decision, review.defect_class, review.note) == (Verdict.OK, None, "only oil")
+
+
+def test_second_review_is_a_second_row(client: TestClient, path: Path) -> None:
+    post(client, reviewer="Ann")
+    post(client, reviewer="Bob", decision="OK")
+    assert [r.reviewer for r in Journal(path).reviews("i-2")] == ["Ann", "Bob"]
+    page = client.get("/part/i-2").text
+    assert page.index("<b>Ann</b>") < page.index("<b>Bob</b>")
+
+
+def test_next_goes_round_and_ends_in_the_queue(client: TestClient) -> None:
+    assert post(client, "i-2").headers["location"] == "/part/i-4?saved=i-2"
+    assert post(client, "i-4").headers["location"] == "/part/i-3?saved=i-4"
+    assert post(client, "i-3").headers["location"] == "/?saved=i-3"
+    assert "P-3 is NG scratch" in client.get("/?saved=i-3").text
+
+
+def test_reviewer_is_remembered(path: Path) -> None:
+    client = TestClient(create_app(path, "Shift lead"), follow_redirects=False)
+    assert 'name="reviewer" value="Shift lead"' in client.get("/part/i-2").text
+    cookie = post(client, reviewer="Zoë; Ann").headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert 'name="reviewer" value="Zoë; Ann"' in client.get("/part/i-2").text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"reviewer": "  "}, "type your name"),
+        ({"reviewer": "x" * 101}, "at most 100"),
+        ({"decision": "REVIEW"}, "decide OK or NG"),
+        ({"decision": None}, "decide OK or NG"),
+        ({"defect_class": "good"}, "no defect class"),
+        ({"defect_class": "", "note": ""}, "name the defect in the note"),
+    ],
+)
+def test_incomplete_form_is_kept_and_not_saved(
+    client: TestClient, path: Path, change: dict[str, str | None], words: str
+) -> None:
+    answer = post(client, **({"note": "my words"} | change))
+    assert answer.status_code == 422
+    assert words in answer.text
+    if "note" not in change:
+        assert "my words</textarea>" in answer.text
+    assert Journal(path).reviews("i-2") == []
+
+
+def test_another_defect_is_named_in_the_note(client: TestClient, path: Path) -> None:
+    assert post(client, defect_class="", note="rust").status_code == 303
+    (review,) = Journal(path).reviews("i-2")
+    assert (review.defect_class, review.note) == (None, "rust")
+
+
+def test_a_journal_that_cannot_be_written_says_not_saved_and_keeps_the_words(
+    client: TestClient, path: Path
+) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON reviews "
+            "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    answer = post(client, note="a long thought", defect_class="dent")
+    assert answer.status_code == 503
+    assert "NOT saved" in answer.text
+    assert "a long thought</textarea>" in answer.text
+    assert '<option value="dent" selected>' in answer.text
+    assert 'value="Ann"' in answer.text
+
+
+# what is refused
+
+
+@pytest.mark.parametrize("csrf", ["", "wrong", "é", None])
+def test_wrong_token_is_refused_and_the_words_are_kept(
+    client: TestClient, path: Path, csrf: str | None
+) -> None:
+    answer = post(client, csrf=csrf, note="my words")
+    assert answer.status_code == 403
+    assert "NOT saved" in answer.text and "my words" in answer.text
+    assert Journal(path).reviews("i-2") == []
+
+
+def test_each_start_has_its_own_token(path: Path) -> None:
+    assert token(TestClient(create_app(path))) != token(TestClient(create_app(path)))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://testserver:81"},
+        {"referer": "http://evil.example/testserver"},
+        {"origin": "http://testserver", "sec-fetch-site": "cross-site"},
+    ],
+)
+def test_form_from_another_site_is_refused(
+    client: TestClient, path: Path, headers: dict[str, str]
+) -> None:
+    data = {"reviewer": "A", "decision": "OK", "csrf": token(client)}
+    assert client.post("/part/i-2", data=data, headers=headers).status_code == 403
+    assert Journal(path).reviews("i-2") == []
+
+
+def test_other_forms_are_refused(client: TestClient) -> None:
+    assert client.post("/part/i-2", json={}, headers=SAME).status_code == 415
+    assert post(client, note="x" * 70_000).status_code == 413
+    assert post(client, "nobody").status_code == 404
+
+
+def test_text_from_outside_is_shown_as_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    entry = inspection(1, Verdict.NG, part_id=evil, lot=evil, reason=evil)
+    path = fill(tmp_path / "j", [entry])
+    Journal(path).add_review(Review("i-1", evil, Verdict.NG, "scratch", evil))
+    client = TestClient(create_app(path))
+    for url in ("/?show=all", "/part/i-1", "/part/i-1?saved=i-1", f"/part/{evil}"):
+        page = client.get(url).text
+        assert "<script>alert" not in page, url
+    assert client.get("/part/i-1").text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+    kept = client.post("/part/i-1", data={"note": '"><script>', "reviewer": '"><script>'})
+    assert '"><script>' not in kept.text
+
+
+@pytest.mark.parametrize(
+    "inspection_id", ["..%2f..%2fsecret", "%2e%2e%2fsecret", "i-2%00", "' OR 1=1 --", "nobody"]
+)
+def test_ids_are_looked_up_and_never_paths(client: TestClient, inspection_id: str) -> None:
+    for tail in ("", "/image.png", "/heat.png", "/thumb.png"):
+        answer = client.get(f"/part/{inspection_id}{tail}")
+        assert answer.status_code == 404, tail
+    assert client.get("/static/../app.py").status_code == 404
+    assert client.get("/static/%2e%2e/app.py").status_code == 404
+
+
+def test_picture_outside_the_journals_folder_is_not_served(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.png"
+    write_png(outside, picture())
+    path = fill(tmp_path / "journal" / "j", [inspection(n, Verdict.NG) for n in (1, 2)])
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TRIGGER inspections_no_update")
+        connection.execute(
+            "UPDATE inspections SET image_path = '../outside.png' WHERE inspection_id = 'i-1'"
+        )
+    file = Journal(path).image_file(Journal(path).get("i-2"))
+    assert file is not None
+    file.unlink()
+    file.symlink_to(outside)
+    client = TestClient(create_app(path))
+    for inspection_id in ("i-1", "i-2"):
+        assert client.get(f"/part/{inspection_id}/image.png").status_code == 404
+        assert "There is no picture" in client.get(f"/part/{inspection_id}").text
+
+
+@pytest.mark.parametrize("url", ["/", "/part/i-2", "/part/nobody", "/static/station.css", "/x"])
+def test_every_answer_carries_the_security_headers(client: TestClient, url: str) -> None:
+    headers = client.get(url).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_need_nothing_from_elsewhere_and_nothing_inline(client: TestClient) -> None:
+    for url in ("/", "/part/i-2"):
+        page = client.get(url).text
+        assert not re.search(r'(src|href|action)="(?!/)', page)
+        assert " style=" not in page and "<style" not in page and "onclick" not in page
+        assert not re.search(r"<script(?! src)", page)
+
+
+def test_foreign_host_name_is_refused_when_hosts_are_named(path: Path) -> None:
+    client = TestClient(create_app(path, hosts=("127.0.0.1",)))
+    assert client.get("/", headers={"host": "evil.example:8500"}).status_code == 400
+    assert client.get("/", headers={"host": "127.0.0.1:8500"}).status_code == 200
+
+
+def test_errors_are_pages_for_people_and_json_for_programs(client: TestClient) -> None:
+    page = client.get("/part/nobody")
+    assert page.status_code == 404 and "no such inspection" in page.text and "<h1>" in page.text
+    api = client.get("/api/parts/nobody")
+    assert api.status_code == 404 and api.json()["error"]["kind"] == "data"
+    assert client.get("/?page=0").status_code == 422
+    assert client.get("/?show=x").status_code == 422
+    assert client.get("/nowhere").status_code == 404
+
+
+# JSON
+
+
+def test_api_lists_and_tells_parts(client: TestClient) -> None:
+    listing = client.get("/api/parts?show=waiting&verdict=REVIEW").json()
+    assert listing["total"] == 1 and listing["parts"][0]["inspection_id"] == "i-3"
+    post(client)
+    facts = client.get("/api/parts/i-2").json()
+    assert facts["scores"] == pytest.approx({"good": 0.17, "scratch": 0.8, "dent": 0.03})
+    assert facts["map"] == {"shown": True, "why": "", "lo": 0.0, "hi": 4.0}
+    assert facts["captured_at"] == "2025-03-04T09:30:02.000+00:00"
+    assert [r["decision"] for r in facts["reviews"]] == ["NG"]
+    assert facts["n_reviews"] == 1
+
+
+def test_health_shows_counts_and_the_invariant(client: TestClient) -> None:
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "captured": 5,
+        "ok": 1,
+        "ng": 1,
+        "review": 1,
+        "fault": 1,
+        "dropped": {"queue full": 1},
+        "waiting": 3,
+        "invariant": {"rule": "captured = ok + ng + review + fault + dropped", "holds": True},
+    }
+
+
+def test_broken_invariant_is_loud(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {"captured": 6, "ok": 1, "ng": 1, "review": 1, "fault": 1, "dropped": 1}
+    monkeypatch.setattr(Journal, "counts", lambda self: wrong)
+    assert client.get("/health").status_code == 503
+    assert client.get("/health").json()["invariant"]["holds"] is False
+    assert "does not add up" in client.get("/").text
+
+
+# serving
+
+
+def test_bad_journal_and_busy_port_are_told_before_serving(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing here"):
+        serve(tmp_path / "nothing here", "127.0.0.1", 0, None, False)
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        with pytest.raises(UsageError, match=f"127.0.0.1:{port}"):
+            serve(path, "127.0.0.1", port, None, False)
+    with pytest.raises(UsageError, match="99999"):
+        serve(path, "127.0.0.1", 99999, None, False)
+
+
+def test_the_station_never_loads_the_line_or_a_training_library() -> None:
+    code = (
+        "import sys, edge.station.serve;"
+        "bad = {'keras', 'tensorflow', 'training', 'export', 'edge.line'} & set(sys.modules);"
+        "sys.exit(repr(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

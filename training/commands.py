@@ -1,0 +1,155 @@
+"""`qc data audit`, `qc data split`, `qc train` and `qc evaluate`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from qc.bundle import open_bundle
+from qc.console import Command
+from qc.errors import GateError, UsageError
+from training.audit import audit
+from training.datasets import load_samples
+from training.split import apply_split, crossing_groups, group_of, split_samples, write_split
+
+
+def data_audit(running: Command, path: Path, split: Path | None, format: str | None) -> None:
+    """Audit a dataset, and a split of it."""
+    name, samples = load_samples(path, format)
+    if split is not None:
+        samples = apply_split(samples, split)
+    with running.step("audit") as tell:
+        found = audit(samples, name, progress=tell)
+    running.result(found)
+    for line in audit_lines(found):
+        running.say(line)
+    if found["blocking"]:
+        raise GateError("training is blocked", where=path, found="; ".join(found["blocking"]))
+
+
+def audit_lines(found: dict[str, Any]) -> list[str]:
+    """The audit for a person."""
+    classes = ", ".join(f"{name} {n}" for name, n in found["classes"].items())
+    lines = [
+        f"{found['images']} images as {found['format']} in {found['groups']} groups: {classes}",
+        f"nearest neighbour names the class of {_percent(found['leakage']['random'])} of images, "
+        f"of {_percent(found['leakage']['grouped'])} without its own group",
+    ]
+    for key in ("unreadable", "annotation_errors"):
+        rows = found[key]
+        lines += [f"{key.replace('_', ' ')}: {r['path']}: {r['why']}" for r in rows[:5]]
+        if len(rows) > 5:
+            lines.append(f"{key.replace('_', ' ')}: {len(rows) - 5} more")
+    for key in ("exact_duplicates", "near_duplicates", "cross_split", "label_conflicts"):
+        if found[key]:
+            lines.append(f"{key.replace('_', ' ')}: {len(found[key])} (--json lists them)")
+    return lines
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.1f} %"
+
+
+def data_split(running: Command, path: Path, out: Path, seed: int, format: str | None) -> None:
+    """Split a dataset by group."""
+    _, samples = load_samples(path, format)
+    done = split_samples(samples, seed=seed)
+    write_split(done, out)
+    sizes = Counter(s.split for s in done)
+    groups = len({group_of(s) for s in done})
+    running.result(
+        {
+            **{name: sizes[name] for name in ("train", "val", "test")},
+            "groups": groups,
+            "crossing_groups": crossing_groups(done),
+            "out": str(out),
+        }
+    )
+    running.say(
+        f"train {sizes['train']}, val {sizes['val']}, test {sizes['test']} images; "
+        f"{groups} groups, none in two splits; written to {out}"
+    )
+
+
+def train(
+    running: Command,
+    recipe: Path,
+    *,
+    data: Path | None,
+    weights: Path | None,
+    runs: Path,
+    seed: int | None,
+    resume: bool,
+) -> Path:
+    """Train a recipe; the run directory."""
+    from training.run import plan_run, start_run
+
+    plan = plan_run(recipe, data=data, runs=runs, seed=seed, weights=weights)
+    if start_run(plan, recipe, resume=resume):
+        from training.steps import train_plan
+
+        train_plan(plan, weights, resume=resume, running=running)
+    else:
+        running.say("this run is finished already")
+    facts = plan.result()
+    running.result({"run": str(plan.path), **facts})
+    running.say(
+        f"{plan.path}: best of {facts['epochs']} epochs is {facts['best_epoch']}, "
+        f"VAL AUROC {facts['val']['auroc']:.3f}, macro-F1 {facts['val']['macro_f1']:.3f}"
+    )
+    return plan.path
+
+
+def evaluate(
+    running: Command, target: Path, *, split: str, run: Path | None, data: Path | None
+) -> None:
+    """Figures of a run or a bundle on a split."""
+    if split not in ("train", "val", "test"):
+        raise UsageError("no such split", expected="train, val or test", found=repr(split))
+    from training.run import open_run
+    from training.steps import evaluate_bundle, evaluate_run
+
+    if target.is_dir():
+        plan = open_run(target, data)
+        found = evaluate_run(plan, split, running)
+    else:
+        bundle = open_bundle(target)
+        plan = open_run(run or target.parent, data)
+        found = evaluate_bundle(plan, bundle, split, running)
+    running.result(found)
+    for line in evaluation_lines(found):
+        running.say(line)
+
+
+def evaluation_lines(found: dict[str, Any]) -> list[str]:
+    """The figures for a person."""
+    place = found["localisation"]
+    lines = [
+        f"{found['split']}: {found['n']} images in {found['groups']} groups, split by group",
+        f"AUROC      {with_interval(found['auroc'], found['auroc_ci'], '.3f')}",
+        f"accuracy   {found['accuracy']:.3f}   macro-F1 {found['macro_f1']:.3f}   "
+        f"ECE {found['calibration']['ece']:.3f}",
+    ]
+    if found["escape"] is not None:
+        lines += [
+            f"escape     {with_interval(found['escape'], found['escape_ci'], '.1%')}",
+            f"overkill   {with_interval(found['overkill'], found['overkill_ci'], '.1%')}",
+            f"review     {found['review']:.1%}",
+        ]
+    else:
+        lines.append("escape and overkill come with a bundle: a run has no thresholds")
+    if place["pointing"] is not None:
+        lines.append(
+            f"map        points at the defect in {place['pointing']:.1%} "
+            f"(chance {place['pointing_chance']:.1%}), AUPRO {place['aupro']:.3f}"
+        )
+    return lines
+
+
+def with_interval(value: float | None, interval: Any, form: str) -> str:
+    """A figure with its 95 % interval."""
+    if value is None:
+        return "unknown"
+    text = format(value, form)
+    return text if interval is None else f"{text} [{interval[0]:{form}}, {interval[1]:{form}}]"

@@ -1,0 +1,92 @@
+"""Training and evaluation of a plan: everything here needs TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from qc import plugins
+from qc.bundle import Bundle, require_replay
+from qc.console import Command
+from qc.errors import BundleError, FaultError
+from training.evaluate import measure, run_keras, run_predictor
+from training.fit import fit
+from training.model import build_model
+from training.pipeline import Images, load_images
+from training.run import RunPlan, finish_run
+
+
+def read_split(plan: RunPlan, split: str, running: Command) -> Images:
+    """Decode one split, with a progress bar."""
+    with running.step(f"read {split.upper()}") as tell:
+        return load_images(
+            plan.of_split(split), plan.classes, plan.recipe.data.good, plan.preprocess, tell
+        )
+
+
+def train_plan(plan: RunPlan, weights: Path | None, *, resume: bool, running: Command) -> None:
+    """Train a started run and finish it."""
+    train, val = (read_split(plan, split, running) for split in ("train", "val"))
+    keras.utils.set_random_seed(plan.recipe.seed)
+    model = build_model(plan.recipe.model, len(plan.classes), weights)
+    with running.bar("train") as tell:
+        result = fit(plan, model, train, val, resume=resume, report=tell)
+    finish_run(plan, result)
+
+
+def load_model(plan: RunPlan) -> keras.Model:
+    """The float model a run kept.
+
+    Raises:
+        FaultError: it cannot be read.
+    """
+    import training.head  # noqa: F401 - registers the layer
+    from qc.plugins import names, resolve
+
+    for name in names("block"):
+        resolve("block", name)
+    try:
+        return keras.models.load_model(plan.path / "model.keras", compile=False)
+    except (OSError, ValueError) as error:
+        raise FaultError("the run's model cannot be read", where=plan.path, found=error) from error
+
+
+def evaluate_run(plan: RunPlan, split: str, running: Command) -> dict[str, Any]:
+    """Figures of the float model."""
+    images = read_split(plan, split, running)
+    with running.step("float model") as tell:
+        outputs = run_keras(load_model(plan), images.pixels, tell)
+    return measure(
+        images, outputs, split=split, classes=plan.classes, good=plan.recipe.data.good, decision=None
+    )
+
+
+def evaluate_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command) -> dict[str, Any]:
+    """Figures of a bundle, through the predictor that ships.
+
+    Raises:
+        BundleError: the bundle was not made from this split.
+    """
+    manifest = bundle.manifest
+    if manifest.provenance.split_hash != plan.split_hash:
+        raise BundleError(
+            "the bundle was made from another split than this run: its figures would mean nothing",
+            where=bundle.path,
+            expected=plan.split_hash[:16],
+            found=manifest.provenance.split_hash[:16],
+        )
+    predictor = plugins.resolve("predictor", "litert").LiteRTPredictor(bundle)
+    require_replay(bundle, predictor)
+    images = read_split(plan, split, running)
+    with running.step("int8 model") as tell:
+        outputs = run_predictor(predictor, images.pixels, tell)
+    return measure(
+        images,
+        outputs,
+        split=split,
+        classes=manifest.class_names,
+        good=manifest.good,
+        decision=manifest.decision,
+    )

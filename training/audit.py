@@ -1,17 +1,17 @@
 """Everything wrong with a dataset that a program can see, before a model learns it by heart.
 
-Each image is decoded once, by the reader that the line uses. Kept of it are a SHA-256 of its pixels,
-which finds the same picture under two names, and a 16 x 16 grey thumbnail of zero mean and unit
-length, which finds a picture that was saved again, scaled or lit otherwise. Thumbnails are compared
-in blocks, so memory grows with the number of images and not with its square.
+Each image is decoded once, by the reader that the line uses. Kept of it are a SHA-256 of its
+pixels, which finds the same picture under two names, and a 16 x 16 grey thumbnail of zero mean and
+unit length, which finds a picture that was saved again, scaled or lit otherwise. Thumbnails are
+compared in blocks, so memory grows with the number of images and not with its square.
 
 Two nearest-neighbour accuracies on thumbnails measure how far a split can leak: `random` lets an
-image learn from every other one, `grouped` only from other groups. Far apart, they say that a random
-split flatters every figure, and that the groups are needed.
+image learn from every other one, `grouped` only from other groups. Far apart, they say that a
+random split flatters every figure, and that the groups are needed.
 
 Limits, said plainly: a turned, mirrored or strongly cropped copy is not found. Which class is good
 is not known here: a class is held to be a defect class as soon as one of its masks is not empty.
-Where most images have a copy in another group, only the closest copies are listed.
+A film of slow changes looks like parts in a fixture: of it only the closest copies are listed.
 """
 
 from __future__ import annotations
@@ -35,17 +35,20 @@ THUMBNAIL = 16
 """Side of the thumbnail, pixels: fine enough for the layout of a part, too coarse for its noise."""
 
 NEAR = 0.01
-"""Two images are near duplicates where `1 - cosine` of their thumbnails is at most this, and at most
-`NEAR_SHARE` of the distance that an image of this dataset commonly has from its nearest one of
-another group. Saving as JPEG of quality 30 moved the thumbnail of a magnetic tile by at most 0.0009,
-halving its size by at most 0.006; the closest two different tiles are 0.015 apart."""
+"""Two images are near duplicates where `1 - cosine` of their thumbnails is at most this. Saving as
+JPEG of quality 30 moved the thumbnail of a magnetic tile by at most 0.0009, halving its size by at
+most 0.006; the closest two different tiles are 0.015 apart."""
+
+CROWD = 0.25
+"""Where one chain of near duplicates takes in this share of the images, and at least
+`CROWD_IMAGES`, it is no set of copies but the likeness of parts in a fixture: `NEAR_SHARE` decides."""
+
+CROWD_IMAGES = 10
 
 NEAR_SHARE = 0.125
-"""Parts in a fixture look alike to 0.001 without being copies; measured against each other, such
-parts came no closer than a fifth of their common distance, while JPEG copies stayed below a tenth."""
-
-_FEW_IMAGES = 10
-"""Below it there is no common distance to measure, and `NEAR` alone decides."""
+"""In a crowd, copies are at most this share of the distance apart that an image commonly has from
+its nearest one of another group. Drawn parts in a fixture that were no copies came no closer than a
+fifth of it unless almost free of noise, while copies saved as JPEG stayed below a tenth."""
 
 _BLOCK = 1024
 
@@ -106,7 +109,7 @@ def audit(
 
 
 def cautions(samples: Iterable[Sample]) -> list[str]:
-    """What does not block training but limits what can be claimed: classes of fewer than 3 groups."""
+    """What limits the claims and does not block training: classes of fewer than three groups."""
     groups: defaultdict[str, set[str]] = defaultdict(set)
     for sample in samples:
         for label in sample.labels:
@@ -199,20 +202,32 @@ def _compare(read: _Read) -> tuple[list[list[int]], dict[str, float | None]]:
         cosine[group[rows][:, None] == group] = -np.inf
         hits["grouped"] += _hits(cosine, label, rows)
         nearest.append(cosine.max(axis=1))
-    similar = 1 - _near_distance(nearest)
-    cluster = np.arange(len(usable))
+    strange = (group, pixels)
+    clusters = _clusters(thumbnails, strange, NEAR)
+    if max(map(len, clusters), default=0) >= max(CROWD_IMAGES, CROWD * len(usable)):
+        distances = 1 - np.concatenate(nearest)
+        common = float(np.median(distances[np.isfinite(distances)]))
+        clusters = _clusters(thumbnails, strange, min(NEAR, NEAR_SHARE * common))
+    leakage = {k: round(float(np.mean(v)), 4) if v else None for k, v in hits.items()}
+    return [[int(usable[i]) for i in found] for found in clusters], leakage
+
+
+def _clusters(
+    thumbnails: _Floats, strange: tuple[_Ints, _Ints], distance: float
+) -> list[list[int]]:
+    """Chains of images at most `distance` apart that differ in both numbers of `strange`."""
+    cluster = np.arange(len(thumbnails))
     for rows, cosine in _cosines(thumbnails):
-        near = cosine >= similar
-        near &= group[rows][:, None] != group
-        near &= pixels[rows][:, None] != pixels
+        near = cosine >= 1 - distance
+        for number in strange:
+            near &= number[rows][:, None] != number
         for row in np.flatnonzero(near.any(axis=1)):
             joined = np.append(cluster[near[row]], cluster[rows[row]])
             cluster[np.isin(cluster, joined)] = joined.min()
     members: defaultdict[int, list[int]] = defaultdict(list)
-    for i, root in zip(usable, cluster, strict=True):
-        members[int(root)].append(int(i))
-    leakage = {k: round(float(np.mean(v)), 4) if v else None for k, v in hits.items()}
-    return [found for found in members.values() if len(found) > 1], leakage
+    for i, root in enumerate(cluster):
+        members[int(root)].append(i)
+    return [found for found in members.values() if len(found) > 1]
 
 
 def _cosines(thumbnails: _Floats) -> Iterator[tuple[_Ints, _Floats]]:
@@ -229,15 +244,6 @@ def _hits(cosine: _Floats, label: _Ints, rows: _Ints) -> list[bool]:
     nearest = cosine.argmax(axis=1)
     comparable = cosine[np.arange(len(rows)), nearest] > -np.inf
     return list((label[nearest] == label[rows])[comparable])
-
-
-def _near_distance(nearest: Sequence[_Floats]) -> float:
-    """How far apart near duplicates may be, from each image's cosine with its nearest stranger."""
-    distances = 1 - np.concatenate(nearest) if nearest else np.empty(0, np.float32)
-    distances = distances[np.isfinite(distances)]
-    if len(distances) < _FEW_IMAGES:
-        return NEAR
-    return min(NEAR, NEAR_SHARE * float(np.median(distances)))
 
 
 def _cross_split(

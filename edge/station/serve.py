@@ -37,7 +37,8 @@ def serve(journal: Path, host: str, port: int, reviewer: str | None, verbose: bo
             if local
             else "everybody who can reach this address can read pictures and write reviews"
         )
-        print(f"Review station on {url} (no login in v1; {reach})", file=sys.stderr, flush=True)
+        sys.stderr.write(f"Review station on {url} (no login in v1; {reach})\n")
+        sys.stderr.flush()
         config = uvicorn.Config(
             app, log_level="info" if verbose else "warning", server_header=False, lifespan="off"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -16,7 +17,6 @@ import pytest
 import uvicorn
 
 from edge.station.app import create_app
-from edge.station.serve import _bound
 from qc.bundle import Manifest
 from qc.imageio import read_image
 from qc.journal import JournalWriter
@@ -82,8 +82,10 @@ def draw_plate(seed: int, defect: str) -> np.ndarray:
     cy, cx = HOT_YX[0] * height, HOT_YX[1] * width
     mask = np.zeros((height, width), np.uint8)
     if defect == "scratch":
-        shape = [[cx - 150, cy + 96], [cx - 40, cy + 16], [cx, cy], [cx + 130, cy - 92]]
-        cv2.polylines(mask, [np.int32(shape)], False, 255, 3, cv2.LINE_AA)
+        along = np.linspace(-150, 140, 24)
+        wobble = rng.normal(0, 2.5, along.size).cumsum() * 0.6
+        shape = np.column_stack([cx + along, cy - 0.66 * along + wobble - wobble[12]])
+        cv2.polylines(mask, [shape.astype(np.int32)], False, 255, 2, cv2.LINE_AA)
         plate += 70 * np.roll(mask, 2, axis=0) / 255.0 - 90 * (mask / 255.0)
     elif defect == "dent":
         inside = np.hypot((x - cx) / 46, (y - cy) / 38)
@@ -104,13 +106,16 @@ def draw_plate(seed: int, defect: str) -> np.ndarray:
     return np.clip(plate[..., None] * tint, 0, 255).astype(np.uint8)
 
 
-def look(strength: float) -> np.ndarray:
-    """Class evidence `(14, 14, 4)` that is high along the drawn scratch."""
+def look(kind: str) -> np.ndarray:
+    """Class evidence `(14, 14, 4)`: high along the drawn scratch, or round another defect."""
     y, x = (np.mgrid[0:14, 0:14] + 0.5) / 14
-    along = (y - HOT_YX[0]) + 0.62 * (x - HOT_YX[1])
-    near = np.exp(-((along / 0.07) ** 2) - ((x - HOT_YX[1]) / 0.17) ** 2)
+    down, right = y - HOT_YX[0], x - HOT_YX[1]
+    if kind == "scratch":
+        near = np.exp(-(((down + 0.62 * right) / 0.07) ** 2) - (right / 0.17) ** 2)
+    else:
+        near = np.exp(-((down / 0.1) ** 2) - (right / 0.09) ** 2)
     maps = np.random.default_rng(3).normal(-1.4, 0.25, (14, 14, 4))
-    maps[..., 1] += strength * near
+    maps[..., CLASSES.index(kind)] += (5.0 if kind == "stain" else 7.5) * near
     return maps.astype(np.float32)
 
 
@@ -128,7 +133,7 @@ def plates() -> list[Inspection]:
     for number, (verdict, kind, score, reason, scores) in enumerate(seen, start=1):
         prediction = None
         if scores is not None:
-            prediction = Prediction(np.array(scores, np.float32), look(7.5), 6_400_000)
+            prediction = Prediction(np.array(scores, np.float32), look(str(kind)), 6_400_000)
         result.append(
             Inspection(
                 inspection_id=f"20250304-{number:06d}",
@@ -156,7 +161,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with JournalWriter(path, make_manifest(), "litert") as writer:
         for inspection in plates():
             writer.put(inspection)
-    with _bound("127.0.0.1", 0) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(create_app(path, "A. Berger"), log_level="warning", lifespan="off")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

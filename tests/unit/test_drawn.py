@@ -187,14 +187,14 @@ def test_a_lot_does_not_depend_on_how_many_are_drawn(tmp_path: Path) -> None:
 
 
 def test_half_written_dataset_is_refused_when_read(tmp_path: Path) -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(done: int, total: int) -> None:
         if done == 7:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         draw_dataset(tmp_path, seed=0, lots=1, parts_per_lot=10, size_hw=(64, 64), progress=stop)
     with pytest.raises(DataError):
         list(class_folders.samples(tmp_path))

@@ -215,7 +215,7 @@ def test_readers_see_the_rows_while_the_line_writes(
                 assert counts["captured"] == counts["ok"]
                 assert len(journal.rows(limit=5)) == min(5, counts["ok"]) or counts["ok"] < 5
                 seen.append(counts["ok"])
-        except Exception as error:
+        except (QCError, AssertionError) as error:
             failed.append(error)
 
     with opened() as writer:
@@ -316,7 +316,7 @@ def test_an_image_path_that_leads_out_of_the_folder_is_not_followed(
 
 def test_an_id_that_is_a_path_is_refused(path: Path, opened: Callable[..., JournalWriter]) -> None:
     with opened() as writer:
-        for name in ("../a", "a/b", "..", "a\\b"):
+        for name in ("../a", "a/b", "..\\a", "a\0"):
             with pytest.raises(DataError, match="cannot name a file"):
                 writer.put(inspection(name))
 
@@ -370,7 +370,6 @@ def test_a_full_disk_stops_the_writer_and_loses_nothing_journaled(
             writer.close()
     with pytest.raises(FaultError, match="disk/j"):
         writer.drop("toy", "d", "full")
-    (disk / "j-images").exists() and subprocess.run(["rm", "-r", str(disk / "j-images")])
     subprocess.run(["mount", "-o", "remount,size=2m", str(disk)], check=True)
     rows = Journal(disk / "j").rows(limit=3000, newest_first=False)
     assert len(rows) > 5 and [r.inspection_id for r in rows] == written

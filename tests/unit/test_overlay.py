@@ -40,7 +40,7 @@ def test_scale_map_clips_and_ignores_the_range_of_the_frame() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_scale_map_refuses_what_is_not_finite(bad: float) -> None:
-    with pytest.raises(QCError, match="not finite.*1 NaN or infinite"):
+    with pytest.raises(QCError, match=r"not finite.*1 NaN or infinite"):
         scale_map(np.array([[0.0, bad]], np.float32), 0.0, 1.0)
 
 

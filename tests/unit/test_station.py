@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -215,6 +217,12 @@ def test_part_page_tells_everything(client: TestClient) -> None:
         "scratch": ["0.800", "0.200", "0.700"],
         "dent": ["0.030", "0.300", "never"],
     }
+
+
+def test_enter_in_a_text_field_decides_nothing(client: TestClient) -> None:
+    """A browser presses the first button of the form on Enter; a disabled one does nothing."""
+    first = re.search(r"<button[^>]*>", client.get("/part/i-2").text)
+    assert first and "disabled" in first.group()
 
 
 def test_review_and_fault_offer_both_decisions_without_confirm(client: TestClient) -> None:
@@ -561,6 +569,26 @@ def test_bad_journal_and_busy_port_are_told_before_serving(path: Path, tmp_path:
             serve(path, "127.0.0.1", port, None, False)
     with pytest.raises(UsageError, match="99999"):
         serve(path, "127.0.0.1", 99999, None, False)
+
+
+def test_serve_tells_its_address_answers_and_stops(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from edge.station.serve import serve;"
+        "serve(Path(sys.argv[1]), '127.0.0.1', 0, 'Ann', False)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stderr=subprocess.PIPE, text=True
+    ) as station:
+        assert station.stderr
+        line = station.stderr.readline()
+        url = re.search(r"http://127\.0\.0\.1:\d+/", line)
+        assert url and "no login" in line and "this machine only" in line, line
+        answer = httpx.get(f"{url.group()}health")
+        assert answer.json()["captured"] == 5
+        assert "server" not in answer.headers
+        station.send_signal(signal.SIGINT)
+        assert station.wait(10) == 0
+        assert station.stderr.read() == ""
 
 
 def test_the_station_never_loads_the_line_or_a_training_library() -> None:

@@ -1,5 +1,19 @@
-// The opacity of the map: slider, left and right arrow. Without this script the map stays at half.
+// The opacity of the map (slider, left and right arrow), and one review for one press. Without this
+// script the map stays at half and everything else works.
 "use strict";
+
+(function () {
+  const form = document.querySelector("form.decide");
+  let sent = false;
+  if (!form) return;
+  form.addEventListener("submit", function (event) {
+    if (sent) event.preventDefault();
+    sent = true;
+  });
+  window.addEventListener("pageshow", function () {
+    sent = false; // also when the person comes back to this page
+  });
+})();
 
 (function () {
   const slider = document.getElementById("opacity");

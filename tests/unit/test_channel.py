@@ -1,0 +1,132 @@
+"""The bounded queue between two threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from toy_line import wait_until
+
+from edge.channel import OVERTAKEN, Channel, ChannelClosed
+from qc.errors import FaultError, UsageError
+
+
+def test_items_come_in_order_and_end_after_close() -> None:
+    channel: Channel[int] = Channel(4, "wait")
+    for i in range(3):
+        assert channel.put(i)
+    channel.close()
+    assert list(channel) == [0, 1, 2] and list(channel) == []
+
+
+def test_latest_drops_the_oldest_and_counts_it() -> None:
+    drops: list[tuple[int, str]] = []
+    channel: Channel[int] = Channel(2, "latest", lambda item, cause: drops.append((item, cause)))
+    for i in range(5):
+        channel.put(i)
+    channel.close()
+    assert drops == [(0, OVERTAKEN), (1, OVERTAKEN), (2, OVERTAKEN)] and channel.dropped == 3
+    assert list(channel) == [3, 4]
+
+
+def test_on_drop_may_use_the_channel() -> None:
+    channel: Channel[int] = Channel(1, "latest", lambda item, cause: channel.close())
+    channel.put(0)
+    channel.put(1)  # would hang if told under the lock of another thread's turn
+    with pytest.raises(ChannelClosed):
+        channel.put(2)
+    assert list(channel) == [1]
+
+
+def test_wait_holds_the_producer_until_there_is_room() -> None:
+    channel: Channel[int] = Channel(2, "wait")
+    done: list[int] = []
+
+    def produce() -> None:
+        for i in range(6):
+            channel.put(i)
+            done.append(i)
+        channel.close()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    wait_until(lambda: len(done) == 2)
+    time.sleep(0.05)
+    assert done == [0, 1], "the third put waits"
+    assert list(channel) == [0, 1, 2, 3, 4, 5] and channel.dropped == 0
+    producer.join(2)
+    assert not producer.is_alive()
+
+
+def test_put_gives_up_in_time_without_taking_the_item() -> None:
+    channel: Channel[int] = Channel(1, "wait")
+    channel.put(0)
+    start = time.monotonic()
+    assert channel.put(1, timeout_s=0.05) is False
+    assert channel.put(1, timeout_s=0) is False
+    assert 0.04 < time.monotonic() - start < 1
+    channel.close()
+    assert list(channel) == [0]
+
+
+def test_put_after_close_is_an_error() -> None:
+    for policy in ("wait", "latest"):
+        channel: Channel[int] = Channel(1, policy)  # type: ignore[arg-type]
+        channel.close()
+        with pytest.raises(ChannelClosed, match="the channel is closed"):
+            channel.put(1)
+
+
+def test_close_frees_a_put_that_waits() -> None:
+    channel: Channel[int] = Channel(1, "wait")
+    channel.put(0)
+    freed: list[FaultError] = []
+
+    def produce() -> None:
+        try:
+            channel.put(1)
+        except ChannelClosed as error:
+            freed.append(error)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    time.sleep(0.05)
+    channel.close()
+    producer.join(2)
+    assert not producer.is_alive() and len(freed) == 1
+
+
+def test_close_frees_a_consumer_that_waits() -> None:
+    channel: Channel[int] = Channel(1, "wait")
+    consumer = threading.Thread(target=lambda: list(channel))
+    consumer.start()
+    time.sleep(0.05)
+    channel.close()
+    consumer.join(2)
+    assert not consumer.is_alive()
+
+
+def test_nothing_is_lost_or_doubled_between_many_threads() -> None:
+    channel: Channel[int] = Channel(3, "wait")
+    taken: list[list[int]] = [[], []]
+    consumers = [threading.Thread(target=lambda k=k: taken[k].extend(channel)) for k in (0, 1)]
+    producers = [
+        threading.Thread(target=lambda k=k: [channel.put(k * 500 + i) for i in range(500)])
+        for k in range(3)
+    ]
+    for thread in consumers + producers:
+        thread.start()
+    for producer in producers:
+        producer.join(10)
+    channel.close()
+    for consumer in consumers:
+        consumer.join(10)
+    assert sorted(taken[0] + taken[1]) == list(range(1500))
+
+
+def test_a_wrong_size_or_policy_is_refused() -> None:
+    with pytest.raises(UsageError, match="expected at least 1; found 0"):
+        Channel(0, "wait")
+    with pytest.raises(UsageError, match="expected wait or latest; found 'newest'"):
+        Channel(1, "newest")  # type: ignore[arg-type]

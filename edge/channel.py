@@ -17,7 +17,7 @@ OVERTAKEN = "overtaken by newer frames"
 """Cause of a drop of the policy "latest"."""
 
 
-class ChannelClosed(FaultError):
+class ChannelClosedError(FaultError):
     """Something was put into a channel that takes no more."""
 
 
@@ -56,7 +56,7 @@ class Channel(Generic[T]):
             False where there was no room in time; then the item was not taken.
 
         Raises:
-            ChannelClosed: the channel takes no more, or was closed while this waited.
+            ChannelClosedError: the channel takes no more, or was closed while this waited.
         """
         overtaken: list[T] = []
         end = None if timeout_s is None else time.monotonic() + timeout_s
@@ -67,7 +67,7 @@ class Channel(Generic[T]):
                     return False
                 self._changed.wait(left)
             if self._closed:
-                raise ChannelClosed("the channel is closed")
+                raise ChannelClosedError("the channel is closed")
             if len(self._items) >= self.size:
                 overtaken.append(self._items.popleft())
                 self.dropped += 1

@@ -1,11 +1,11 @@
-"""One sink with its own thread and channel, so that no sink can hold the line up or bring it down."""
+"""One sink with its own thread and channel: no sink can hold the line up or bring it down."""
 
 from __future__ import annotations
 
 import threading
 from typing import Protocol
 
-from edge.channel import Channel, ChannelClosed
+from edge.channel import Channel, ChannelClosedError
 from qc.types import Inspection
 
 QUEUE = 64
@@ -50,7 +50,7 @@ class Delivery:
         """Hand over one inspection; never raises and never waits longer than `patience_s`."""
         try:
             taken = self._channel.put(inspection, self.patience_s)
-        except ChannelClosed:
+        except ChannelClosedError:
             taken = False
         if not taken:
             self._lost += 1

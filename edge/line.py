@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edge.channel import Channel, ChannelClosed, Policy
+from edge.channel import Channel, ChannelClosedError, Policy
 from edge.delivery import Delivery, Sink
 from edge.inspect import inspect_frame
 from qc.bundle import Bundle, Predictor, require_replay
@@ -228,7 +228,7 @@ class Line:
             self._captured += 1
             try:
                 self._channel.put(frame)
-            except ChannelClosed:
+            except ChannelClosedError:
                 self._drop(frame, STOPPED)
 
     def _drop(self, frame: Frame, cause: str) -> None:

@@ -191,7 +191,7 @@ class Replay:
 
     @property
     def ok(self) -> bool:
-        """Something was replayed, no verdict changed, no score moved by over two quantisation steps."""
+        """Something ran, no verdict changed, no score moved by over two quantisation steps."""
         return self.n > 0 and self.verdict_flips == 0 and self.max_score_error <= SCORE_TOLERANCE
 
 

@@ -2,7 +2,7 @@
 
 A file is read whole, its header is judged before anything is decoded, and what cannot be trusted is
 refused with the file's name. Grey becomes three equal channels, alpha is dropped, the EXIF
-orientation is applied, and 16 bit is scaled by its declared full range (65535), never by the values.
+orientation is applied, and 16 bit is scaled by its full range (65535), never by the values.
 
 Limits, said plainly: a JPEG or BMP carries no checksum, so damage in the middle of the pixels of a
 complete file cannot be seen. The orientation tag of a TIFF is left to OpenCV.
@@ -10,7 +10,6 @@ complete file cannot be seen. The orientation tag of a TIFF is left to OpenCV.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import uuid
@@ -145,7 +144,7 @@ def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
     try:
         with partial.open("xb") as file:
             file.write(encoded.tobytes())
-        os.replace(partial, target)
+        partial.replace(target)
     except OSError as error:
         _remove(partial)
         raise FaultError(

@@ -3,8 +3,8 @@
 An inspection counts when it stands here: images first, then the rows of a batch in one commit, then
 whatever follows (`on_written`). A journal that cannot write is a fault that stops the line.
 
-Limits, said plainly: the triggers forbid UPDATE and DELETE; they guard against mistakes, not against
-somebody who owns the file. Write-ahead logging needs a local disk, not a network drive.
+Limits, said plainly: the triggers forbid UPDATE and DELETE; they guard against mistakes, not
+against somebody who owns the file. Write-ahead logging needs a local disk, not a network drive.
 """
 
 from __future__ import annotations

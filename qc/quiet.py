@@ -1,6 +1,7 @@
 """Hides what native libraries print on stderr, which belongs to the user.
 
-A TFLite runtime announces its delegates from C++, past `sys.stderr`; only the file descriptor helps.
+A TFLite runtime announces its delegates from C++, past `sys.stderr`: only redirecting the file
+descriptor helps.
 """
 
 from __future__ import annotations

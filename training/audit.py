@@ -41,7 +41,8 @@ most 0.006; the closest two different tiles are 0.015 apart."""
 
 CROWD = 0.25
 """Where one chain of near duplicates takes in this share of the images, and at least
-`CROWD_IMAGES`, it is no set of copies but the likeness of parts in a fixture: `NEAR_SHARE` decides."""
+`CROWD_IMAGES`, it is no set of copies but the likeness of parts in a fixture, and `NEAR_SHARE`
+decides."""
 
 CROWD_IMAGES = 10
 

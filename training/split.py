@@ -1,11 +1,11 @@
-"""Split a dataset by group: no physical piece stands in two splits, and every class in each of them.
+"""Split a dataset by group: no physical piece stands in two splits, every class stands in each.
 
 A random split of images puts pictures of one piece on both sides and flatters every figure. Here
-whole groups are dealt out so that each class, and the groups of each class, come close to the wanted
-shares: a greedy deal from several orders, each improved by moving and swapping groups. The orders
-come from SHA-256 of the seed and the group's name, so the same dataset gives the same split in any
-order of the samples. Costs are floating point: another build of numpy may break a near tie otherwise,
-which is why the split file is committed and never made again on the way.
+whole groups are dealt out so that each class, and the groups of each class, come close to the
+wanted shares: a greedy deal from several orders, each improved by moving and swapping groups. The
+orders come from SHA-256 of the seed and the group's name, so the same dataset gives the same split
+in any order of the samples. Costs are floating point: another build of numpy may break a near tie
+otherwise, which is why the split file is committed and never made again on the way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -90,7 +89,7 @@ def _order(groups: list[str], seed: int, attempt: int, weight: _Floats) -> list[
 
 
 class _Deal:
-    """Groups as rows of shares in each class; the cost is the squared distance to the wanted shares."""
+    """Groups as rows of shares in each class; the cost is the squared distance to those wanted."""
 
     def __init__(
         self, samples: Sequence[Sample], groups: list[str], shares: tuple[float, float, float]
@@ -224,7 +223,7 @@ def write_split(samples: Sequence[Sample], out: Path | str) -> None:
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         partial.write_text(text.getvalue(), encoding="utf-8", newline="")
-        os.replace(partial, target)
+        partial.replace(target)
     except OSError as error:
         raise FaultError(
             f"split cannot be written ({error.strerror or error})", where=target
@@ -249,8 +248,8 @@ def apply_split(samples: Sequence[Sample], csv_path: Path | str) -> list[Sample]
         csv_path: a file as `write_split` writes it; `group` and `reason` may be absent.
 
     Raises:
-        DataError: the file is not readable, a sample is missing, unknown or there twice, a split has
-            another name, groups disagree, or a group stands in two splits.
+        DataError: the file is not readable, a sample is missing, unknown or there twice, a split
+            has another name, groups disagree, or a group stands in two splits.
     """
     rows = _rows(Path(csv_path))
     known = {s.sample_id for s in samples}

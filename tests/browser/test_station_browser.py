@@ -220,8 +220,3 @@ def test_heat_lies_where_the_evidence_is(url: str, tmp_path: Path) -> None:
     assert abs(x - (left + HOT_YX[1] * 960 * scale)) < 70
     assert abs(y - (top + HOT_YX[0] * 720 * scale)) < 70
     assert np.abs(warm[480:520, 200:300]).mean() < 20
-
-
-def test_part_without_picture_is_painted(url: str, tmp_path: Path) -> None:
-    dom = chromium(tmp_path, "--dump-dom", f"{url}/part/20250304-000003")
-    assert "There is no picture of this part" in dom and "No map" in dom

@@ -8,7 +8,7 @@ import time
 import pytest
 from toy_line import wait_until
 
-from edge.channel import OVERTAKEN, Channel, ChannelClosed
+from edge.channel import OVERTAKEN, Channel, ChannelClosedError
 from qc.errors import FaultError, UsageError
 
 
@@ -34,7 +34,7 @@ def test_on_drop_may_use_the_channel() -> None:
     channel: Channel[int] = Channel(1, "latest", lambda item, cause: channel.close())
     channel.put(0)
     channel.put(1)  # would hang if told under the lock of another thread's turn
-    with pytest.raises(ChannelClosed):
+    with pytest.raises(ChannelClosedError):
         channel.put(2)
     assert list(channel) == [1]
 
@@ -74,7 +74,7 @@ def test_put_after_close_is_an_error() -> None:
     for policy in ("wait", "latest"):
         channel: Channel[int] = Channel(1, policy)  # type: ignore[arg-type]
         channel.close()
-        with pytest.raises(ChannelClosed, match="the channel is closed"):
+        with pytest.raises(ChannelClosedError, match="the channel is closed"):
             channel.put(1)
 
 
@@ -86,7 +86,7 @@ def test_close_frees_a_put_that_waits() -> None:
     def produce() -> None:
         try:
             channel.put(1)
-        except ChannelClosed as error:
+        except ChannelClosedError as error:
             freed.append(error)
 
     producer = threading.Thread(target=produce)

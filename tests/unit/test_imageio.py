@@ -1,4 +1,4 @@
-"""The image reader: the same pixels from every format, and a refusal for all that is not trustworthy."""
+"""The image reader: the same pixels from every format, and a refusal of all that is damaged."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_16_bit_colour_keeps_its_channels() -> None:
 
 
 def test_float_tiff_is_refused() -> None:
-    with pytest.raises(DataError, match="pixel type|cannot be decoded"):
+    with pytest.raises(DataError, match=r"pixel type|cannot be decoded"):
         decode_image(_encode(".tif", np.ones((4, 4), np.float32)), "x")
 
 

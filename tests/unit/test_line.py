@@ -136,10 +136,9 @@ def test_the_overlay_shows_the_map_of_the_named_class(bundle: Bundle) -> None:
     dent = inspect_frame(frame(1, picture(255, 9)), bundle, FirstPixel())
     heat_scratch, heat_dent = overlay_of(scratch, manifest), overlay_of(dent, manifest)
     assert heat_scratch is not None and heat_dent is not None
-    # both maps reach the hottest colour of the bundle's scale: scratch lower right, dent upper left
-    size = heat_scratch.shape[1]
+    # each map has its hottest cell elsewhere: scratch lower right, dent upper left
     corners = [
-        [int(np.ptp(heat[y, x].astype(int))) > 60 for y, x in ((10, 40), (size - 20, size - 20))]
+        [int(np.ptp(heat[at, at].astype(int))) > 40 for at in (100, 340)]
         for heat in (heat_scratch, heat_dent)
     ]
     assert corners == [[False, True], [True, False]]
@@ -202,7 +201,7 @@ def test_a_bundle_that_does_not_replay_starts_nothing(
     bundle: Bundle, path: Path, journal: JournalWriter
 ) -> None:
     source = Frames(frames(3))
-    with pytest.raises(BundleError, match="does not replay on toy 1.0"):
+    with pytest.raises(BundleError, match=r"does not replay on toy 1\.0"):
         Line(bundle, FirstPixel(shift=0.02), source, journal).run()
     assert not source.ended and Journal(path).counts()["captured"] == 0
 

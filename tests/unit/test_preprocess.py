@@ -109,8 +109,10 @@ def test_an_empty_and_a_full_mask_stay_so() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"size_hw": (4, 4), "fit": "letterbox"}, {"size_hw": (4, 4), "colour": "bgr"}, {}]
-    + [
+    [
+        {},
+        {"size_hw": (4, 4), "fit": "letterbox"},
+        {"size_hw": (4, 4), "colour": "bgr"},
         {"size_hw": (4, 4), "scale": 2},
         {"size_hw": (4,)},
         {"size_hw": (0, 4)},

@@ -1,157 +1,43 @@
-"""The review station over a real journal: pages, JSON, forms, and what it refuses."""
+"""The review station over a real journal: pages, reviews, JSON, serving."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-import cv2
 import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from station_journal import copy_of, decode, evidence, fill, inspection, picture, post, write_four
 
 from edge.station.app import PAGE, create_app
 from edge.station.serve import serve
-from qc.bundle import Manifest
 from qc.errors import DataError, UsageError
-from qc.imageio import write_png
-from qc.journal import Journal, JournalWriter
+from qc.journal import Journal
 from qc.overlay import heat_rgba
-from qc.types import Inspection, Prediction, Review, Verdict
-
-START = datetime(2025, 3, 4, 9, 30, 0, tzinfo=UTC)
-SAME = {"origin": "http://testserver"}
-
-
-def make_manifest(lo: float = 0.0, hi: float = 4.0) -> Manifest:
-    tensor = {"shape": (1, 8, 8, 3), "dtype": "uint8", "scale": 1 / 255, "zero_point": 0}
-    return Manifest.model_validate(
-        {
-            "bundle_id": "abcdef0123456789",
-            "name": "plates",
-            "task": "multiclass",
-            "classes": [
-                {"name": "good", "severity": "good"},
-                {"name": "scratch", "severity": "major"},
-                {"name": "dent", "severity": "minor"},
-            ],
-            "preprocess": {"size_hw": (8, 8)},
-            "input": {"name": "image", **tensor},
-            "score": {"name": "score", **tensor},
-            "attention": {"name": "attention", **tensor},
-            "decision": {
-                "ok_below": {"scratch": 0.2, "dent": 0.3},
-                "ng_above": {"scratch": 0.7, "dent": 1.01},
-                "max_escape": 0.01,
-                "max_overkill": 0.05,
-            },
-            "overlay": {"lo": lo, "hi": hi},
-            "target": "cpu",
-            "provenance": {
-                "recipe_hash": "r",
-                "split_hash": "s",
-                "calibration_hash": "c",
-                "dataset": "drawn",
-                "seed": 1,
-                "commit": "0000000",
-                "versions": {},
-            },
-            "data_licence": "CC0-1.0",
-            "model_bytes": 1,
-            "sha256": dict.fromkeys(("model", "labels.txt", "golden.npz", "report.json"), "0"),
-        }
-    )
-
-
-def evidence() -> np.ndarray:
-    """Scratch evidence 0, 2, 4, 8 on a scale of 0 to 4: levels 0, 128, 255, 255."""
-    maps = np.zeros((2, 2, 3), np.float32)
-    maps[..., 1] = [[0, 2], [4, 8]]
-    return maps
-
-
-def picture() -> np.ndarray:
-    image = np.full((6, 8, 3), 90, np.uint8)
-    image[:, 4:] = (200, 100, 50)
-    return image
-
-
-def inspection(number: int, verdict: Verdict, **change: object) -> Inspection:
-    facts: dict[str, object] = {
-        "inspection_id": f"i-{number}",
-        "frame_id": f"f-{number}",
-        "source_id": "cam0",
-        "captured_at": START + timedelta(seconds=number),
-        "verdict": verdict,
-        "reason": "scratch: defect score 0.830 >= 0.700",
-        "bundle_id": "abcdef0123456789",
-        "part_id": f"P-{number}",
-        "lot": "L7",
-        "defect_class": "scratch",
-        "defect_score": 0.83,
-        "prediction": Prediction(np.array([0.17, 0.8, 0.03], np.float32), evidence(), 1),
-        "timings_ms": {"infer": 3.25},
-        "image": picture(),
-    }
-    if verdict is Verdict.FAULT:
-        facts |= {"prediction": None, "defect_class": None, "defect_score": None}
-        facts |= {"reason": "the camera gave no frame", "image": None}
-    return Inspection(**(facts | change))  # type: ignore[arg-type]
-
-
-def fill(path: Path, inspections: list[Inspection], drops: int = 0) -> Path:
-    with JournalWriter(path, make_manifest(), "litert") as writer:
-        for entry in inspections:
-            writer.put(entry)
-        for number in range(drops):
-            writer.drop("cam0", f"d-{number}", "queue full")
-    return path
+from qc.types import Prediction, Verdict
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """i-1 OK, i-2 NG, i-3 REVIEW, i-4 FAULT, and one dropped frame."""
-    verdicts = [Verdict.OK, Verdict.NG, Verdict.REVIEW, Verdict.FAULT]
-    entries = [inspection(n, verdict) for n, verdict in enumerate(verdicts, start=1)]
-    return fill(tmp_path_factory.mktemp("written") / "line.journal", entries, drops=1)
+    return write_four(tmp_path_factory.mktemp("written"))
 
 
 @pytest.fixture
 def path(written: Path, tmp_path: Path) -> Path:
-    """A copy of the written journal with its pictures; copying spares the waits for the disk."""
-    return Path(shutil.copytree(written.parent, tmp_path / "copy")) / written.name
+    return copy_of(written, tmp_path)
 
 
 @pytest.fixture
 def client(path: Path) -> TestClient:
     return TestClient(create_app(path), follow_redirects=False)
-
-
-def token(client: TestClient, inspection_id: str = "i-2") -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', client.get(f"/part/{inspection_id}").text)
-    assert found
-    return found.group(1)
-
-
-def post(client: TestClient, inspection_id: str = "i-2", **change: str | None):  # type: ignore[no-untyped-def]
-    fields = {"reviewer": "Ann", "decision": "NG", "defect_class": "scratch", "note": ""}
-    fields |= {"csrf": token(client)} | change
-    data = {name: value for name, value in fields.items() if value is not None}
-    return client.post(f"/part/{inspection_id}", data=data, headers=SAME)
-
-
-def decode(data: bytes) -> np.ndarray:
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert found is not None
-    return found
 
 
 # what is shown
@@ -347,6 +233,12 @@ def test_next_goes_round_and_ends_in_the_queue(client: TestClient) -> None:
     assert "P-3 is NG scratch" in client.get("/?saved=i-3").text
 
 
+def test_skip_goes_to_the_next_older_part_and_not_to_itself(client: TestClient) -> None:
+    assert 'href="/part/i-3">Skip for now' in client.get("/part/i-4").text
+    assert 'href="/part/i-2">Skip for now' in client.get("/part/i-3").text
+    assert 'href="/part/i-4">Skip for now' in client.get("/part/i-2").text
+
+
 def test_reviewer_is_remembered(path: Path) -> None:
     client = TestClient(create_app(path, "Shift lead"), follow_redirects=False)
     assert 'name="reviewer" value="Shift lead"' in client.get("/part/i-2").text
@@ -397,124 +289,6 @@ def test_a_journal_that_cannot_be_written_says_not_saved_and_keeps_the_words(
     assert "a long thought</textarea>" in answer.text
     assert '<option value="dent" selected>' in answer.text
     assert 'value="Ann"' in answer.text
-
-
-# what is refused
-
-
-@pytest.mark.parametrize("csrf", ["", "wrong", "é", None])
-def test_wrong_token_is_refused_and_the_words_are_kept(
-    client: TestClient, path: Path, csrf: str | None
-) -> None:
-    answer = post(client, csrf=csrf, note="my words")
-    assert answer.status_code == 403
-    assert "NOT saved" in answer.text and "my words" in answer.text
-    assert Journal(path).reviews("i-2") == []
-
-
-def test_each_start_has_its_own_token(path: Path) -> None:
-    assert token(TestClient(create_app(path))) != token(TestClient(create_app(path)))
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"origin": "http://evil.example"},
-        {"origin": "null"},
-        {"origin": "http://testserver:81"},
-        {"referer": "http://evil.example/testserver"},
-        {"origin": "http://testserver", "sec-fetch-site": "cross-site"},
-    ],
-)
-def test_form_from_another_site_is_refused(
-    client: TestClient, path: Path, headers: dict[str, str]
-) -> None:
-    data = {"reviewer": "A", "decision": "OK", "csrf": token(client)}
-    assert client.post("/part/i-2", data=data, headers=headers).status_code == 403
-    assert Journal(path).reviews("i-2") == []
-
-
-def test_other_forms_are_refused(client: TestClient) -> None:
-    assert client.post("/part/i-2", json={}, headers=SAME).status_code == 415
-    assert post(client, note="x" * 70_000).status_code == 413
-    assert post(client, "nobody").status_code == 404
-
-
-def test_text_from_outside_is_shown_as_text(tmp_path: Path) -> None:
-    evil = "<script>alert(1)</script>"
-    entry = inspection(1, Verdict.NG, part_id=evil, lot=evil, reason=evil)
-    path = fill(tmp_path / "j", [entry])
-    Journal(path).add_review(Review("i-1", evil, Verdict.NG, "scratch", evil))
-    client = TestClient(create_app(path))
-    for url in ("/?show=all", "/part/i-1", "/part/i-1?saved=i-1", f"/part/{evil}"):
-        page = client.get(url).text
-        assert "<script>alert" not in page, url
-    assert client.get("/part/i-1").text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
-    kept = client.post("/part/i-1", data={"note": '"><script>', "reviewer": '"><script>'})
-    assert '"><script>' not in kept.text
-
-
-@pytest.mark.parametrize(
-    "inspection_id", ["..%2f..%2fsecret", "%2e%2e%2fsecret", "i-2%00", "' OR 1=1 --", "nobody"]
-)
-def test_ids_are_looked_up_and_never_paths(client: TestClient, inspection_id: str) -> None:
-    for tail in ("", "/image.png", "/heat.png", "/thumb.png"):
-        answer = client.get(f"/part/{inspection_id}{tail}")
-        assert answer.status_code == 404, tail
-    assert client.get("/static/../app.py").status_code == 404
-    assert client.get("/static/%2e%2e/app.py").status_code == 404
-
-
-def test_picture_outside_the_journals_folder_is_not_served(tmp_path: Path) -> None:
-    outside = tmp_path / "outside.png"
-    write_png(outside, picture())
-    path = fill(tmp_path / "journal" / "j", [inspection(n, Verdict.NG) for n in (1, 2)])
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP TRIGGER inspections_no_update")
-        connection.execute(
-            "UPDATE inspections SET image_path = '../outside.png' WHERE inspection_id = 'i-1'"
-        )
-    file = Journal(path).image_file(Journal(path).get("i-2"))
-    assert file is not None
-    file.unlink()
-    file.symlink_to(outside)
-    client = TestClient(create_app(path))
-    for inspection_id in ("i-1", "i-2"):
-        assert client.get(f"/part/{inspection_id}/image.png").status_code == 404
-        assert "There is no picture" in client.get(f"/part/{inspection_id}").text
-
-
-@pytest.mark.parametrize("url", ["/", "/part/i-2", "/part/nobody", "/static/station.css", "/x"])
-def test_every_answer_carries_the_security_headers(client: TestClient, url: str) -> None:
-    headers = client.get(url).headers
-    policy = headers["content-security-policy"]
-    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
-    assert "unsafe" not in policy
-    assert headers["x-content-type-options"] == "nosniff"
-
-
-def test_pages_need_nothing_from_elsewhere_and_nothing_inline(client: TestClient) -> None:
-    for url in ("/", "/part/i-2"):
-        page = client.get(url).text
-        assert not re.search(r'(src|href|action)="(?!/)', page)
-        assert " style=" not in page and "<style" not in page and "onclick" not in page
-        assert not re.search(r"<script(?! src)", page)
-
-
-def test_foreign_host_name_is_refused_when_hosts_are_named(path: Path) -> None:
-    client = TestClient(create_app(path, hosts=("127.0.0.1",)))
-    assert client.get("/", headers={"host": "evil.example:8500"}).status_code == 400
-    assert client.get("/", headers={"host": "127.0.0.1:8500"}).status_code == 200
-
-
-def test_errors_are_pages_for_people_and_json_for_programs(client: TestClient) -> None:
-    page = client.get("/part/nobody")
-    assert page.status_code == 404 and "no such inspection" in page.text and "<h1>" in page.text
-    api = client.get("/api/parts/nobody")
-    assert api.status_code == 404 and api.json()["error"]["kind"] == "data"
-    assert client.get("/?page=0").status_code == 422
-    assert client.get("/?show=x").status_code == 422
-    assert client.get("/nowhere").status_code == 404
 
 
 # JSON

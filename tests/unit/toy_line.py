@@ -1,7 +1,7 @@
-"""A bundle, a predictor and frames small enough to work out by hand; shared by the tests of the line.
+"""A bundle, a predictor and frames small enough to work out by hand, for the tests of the line.
 
-The first pixel decides: red / 256 is the defect score; green above 0 says dent, else scratch; blue 1
-breaks the runtime and blue 2 gives a score that is not a number.
+The first pixel decides: red / 256 is the defect score; green above 0 says dent, else scratch; blue
+1 breaks the runtime and blue 2 gives a score that is not a number.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Layout `ROOT/<class>/[Imgs/]image`: the folder's name is the class.
 
 The mask of `X.jpg` is `X.png` beside it; the mask of any image, PNG too, may be named `X_mask.png`.
-`groups.csv` in ROOT (columns `path` and `group`, others ignored, paths relative with `/`) says which
-images show the same physical piece; without it every image is a group of its own.
+`groups.csv` in ROOT (columns `path` and `group`, others ignored, paths relative with `/`) says
+which images show the same physical piece; without it every image is a group of its own.
 """
 
 from __future__ import annotations
@@ -95,7 +95,11 @@ def _is_image_name(entry: Path) -> bool:
 def _images_of(folder: Path) -> list[tuple[Path, Path | None]]:
     """Images with their masks; masks are taken out of the images."""
     for place in folder.iterdir():
-        if place.is_dir() and place.name != _IMAGE_FOLDER and any(map(_is_image_name, _list(place))):
+        if (
+            place.is_dir()
+            and place.name != _IMAGE_FOLDER
+            and any(map(_is_image_name, _list(place)))
+        ):
             raise DataError(
                 "images in a folder that this layout does not read",
                 where=place,

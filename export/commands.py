@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.pack import export_run
 from qc.console import Command
 from qc.errors import GateError
+from training.backend import wake
 from training.run import open_run
 
 
 def export(running: Command, run: Path, *, out: Path | None, data: Path | None) -> None:
     """Export a finished run to a bundle."""
+    wake(quiet=not running.verbose)
+    from export.pack import export_run
+
     found = export_run(open_run(run, data), out, running.step, quiet=not running.verbose)
     running.result(found)
     row = found["candidates"][0]

@@ -16,6 +16,7 @@ from export.fit_decision import fit_decision
 from export.parity import candidate, compare, why_not
 from qc import plugins
 from qc.bundle import (
+    SEALED_PARTS,
     Bundle,
     Golden,
     Manifest,
@@ -185,7 +186,7 @@ def _draft(path: Path, converted: Converted, facts: dict[str, Any]) -> Bundle:
             "decision": {"ok_below": zero, "ng_above": zero, "max_escape": 0, "max_overkill": 0},
             "overlay": {"lo": 0.0, "hi": 1.0},
             "model_bytes": len(converted.model),
-            "sha256": {},
+            "sha256": dict.fromkeys(SEALED_PARTS, ""),
         }
     )
     nothing = Golden(np.zeros((0,)), np.zeros((0,)), None, ())

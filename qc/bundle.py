@@ -29,7 +29,10 @@ MAX_BYTES = 256 * 1024 * 1024
 SCORE_TOLERANCE = 2.5 / 256
 """Two quantisation steps of a uint8 score, with room for rounding in float."""
 
-_PARTS = ("manifest.json", "labels.txt", "golden.npz", "report.json")
+SEALED_PARTS = ("model", "labels.txt", "golden.npz", "report.json")
+"""What the manifest holds a checksum of."""
+
+_PARTS = ("manifest.json", *SEALED_PARTS[1:])
 _COMMENT = b"attention-qc sha256:"
 
 
@@ -107,7 +110,7 @@ class Manifest(_Strict):
         defects = {c.name for c in self.classes if c.severity != "good"}
         if set(self.decision.ok_below) != defects:
             raise ValueError("the thresholds must name every defect class and no other")
-        if set(self.sha256) != {"model", *_PARTS} - {"manifest.json"}:
+        if set(self.sha256) != set(SEALED_PARTS):
             raise ValueError("sha256 must hold the checksum of every part and of no other")
         return self
 

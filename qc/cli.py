@@ -209,3 +209,7 @@ def review(
     with command(as_json, verbose):
         _load("station", "edge.station.serve:serve")(journal, host, port, reviewer, verbose
         )
+
+
+if __name__ == "__main__":
+    app()

@@ -83,10 +83,12 @@ def train(
     resume: bool,
 ) -> Path:
     """Train a recipe; the run directory."""
+    from training.backend import wake
     from training.run import plan_run, start_run
 
     plan = plan_run(recipe, data=data, runs=runs, seed=seed, weights=weights)
     if start_run(plan, recipe, resume=resume):
+        wake(quiet=not running.verbose)
         from training.steps import train_plan
 
         train_plan(plan, weights, resume=resume, running=running)
@@ -107,7 +109,10 @@ def evaluate(
     """Figures of a run or a bundle on a split."""
     if split not in ("train", "val", "test"):
         raise UsageError("no such split", expected="train, val or test", found=repr(split))
+    from training.backend import wake
     from training.run import open_run
+
+    wake(quiet=not running.verbose)
     from training.steps import evaluate_bundle, evaluate_run
 
     if target.is_dir():

@@ -1,6 +1,6 @@
 """Train a recipe: compile, fit, resume, and leave a run directory.
 
-The run keeps the running average of the weights with the best AUROC on VAL. A run that was cut off goes
+The run keeps the running average of the weights with the best mean of AUROC and macro-F1 on VAL. A run that was cut off goes
 on from its last whole epoch with `--resume`, weights, optimiser, average and draw as they were.
 """
 
@@ -10,7 +10,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,11 +130,11 @@ class _Keeper(keras.callbacks.Callback):
 
     @property
     def best(self) -> int:
-        """Index of the epoch with the best AUROC on VAL, macro-F1 deciding between equals."""
+        """Index of the epoch with the best mean of AUROC and macro-F1 on VAL."""
         rows = self.history
         return max(
             range(len(rows)),
-            key=lambda i: (_finite(rows[i]["val_auroc"]), rows[i]["val_macro_f1"], -i),
+            key=lambda i: (_finite(rows[i]["val_auroc"]) + rows[i]["val_macro_f1"], -i),
         )
 
     def restore(self) -> int:
@@ -191,7 +190,7 @@ class _Keeper(keras.callbacks.Callback):
         self.line = f"loss {found['loss']:.3f}  val AUROC {figures['auroc']:.3f}"
         try:
             if self.best == len(self.history) - 1:
-                _replace(self.plan.path / "model.keras", self.model.save)
+                _replace(self.plan.path / "model.keras", self._save_model)
             self._assign(raw)
             self._save_state()
         except OSError as error:
@@ -202,6 +201,9 @@ class _Keeper(keras.callbacks.Callback):
     def _assign(self, values: list[np.ndarray]) -> None:
         for variable, value in zip(self.model.trainable_variables, values, strict=True):
             variable.assign(value)
+
+    def _save_model(self, path: Path) -> None:
+        self.model.save(path, include_optimizer=False)
 
     def _save_state(self) -> None:
         path = self.plan.path
@@ -225,8 +227,3 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     partial = path.with_name(f"partial-{path.name}")
     write(partial)
     os.replace(partial, path)
-
-
-def clear(path: Path) -> None:
-    """Remove an unfinished run."""
-    shutil.rmtree(path, ignore_errors=True)

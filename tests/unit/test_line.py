@@ -238,6 +238,23 @@ def test_what_is_not_drained_in_time_is_dropped_with_its_cause(
     assert accounted(report, path)
 
 
+def test_a_frame_refused_at_the_end_of_the_drain_is_dropped_too(
+    bundle: Bundle, path: Path, journal: JournalWriter
+) -> None:
+    """The third frame still waits for room when the channel closes: one judged, two dropped."""
+    predictor = FirstPixel()
+
+    def three() -> Iterator[Frame]:
+        predictor.delay_s = 0.5  # the replay is over
+        yield from frames(3)
+
+    line = Line(bundle, predictor, Frames(three()), journal, queue_size=1, drain_s=0.1)
+    threading.Timer(0.2, line.stop).start()
+    report = line.run()
+    assert (report.captured, report.ok, report.dropped) == (3, 1, {STOPPED: 2})
+    assert accounted(report, path)
+
+
 def test_a_source_that_never_answers_does_not_hold_the_end(
     bundle: Bundle, path: Path, journal: JournalWriter
 ) -> None:

@@ -14,10 +14,11 @@ from keras import layers
 from qc.errors import RecipeError
 from qc.recipe import ModelTable
 
-_STAGES = ((16, 1, 1), (24, 2, 2), (40, 2, 2), (64, 2, 2))
-"""Channels, stride and number of bottlenecks of each stage after the stem of stride 2."""
+_STAGES = ((16, 1, 1, 1), (24, 2, 2, 3), (40, 2, 2, 4), (64, 2, 2, 4))
+"""Channels, stride, bottlenecks and expansion of each stage after the stem of stride 2.
 
-_EXPANSION = 4
+The first expansions are small: at that resolution they are most of the time and few of the parameters.
+"""
 
 
 def build(
@@ -46,13 +47,14 @@ def build(
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
     x = _convolve(x, _channels(16, table.width), 3, 2, "stem")
     stride = 2
-    for number, (channels, step, repeats) in enumerate(_STAGES, start=1):
+    for number, (channels, step, repeats, expansion) in enumerate(_STAGES, start=1):
         stride_here = step if stride < table.stride else 1
         for i in range(repeats):
             x = _bottleneck(
                 x,
                 _channels(channels, table.width),
                 stride_here if i == 0 else 1,
+                expansion,
                 f"stage{number}_{i + 1}",
             )
         stride *= stride_here
@@ -74,9 +76,10 @@ def _convolve(x: Any, channels: int, kernel_size: int, strides: int, name: str) 
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
-def _bottleneck(x: Any, channels: int, strides: int, name: str) -> Any:
+def _bottleneck(x: Any, channels: int, strides: int, expansion: int, name: str) -> Any:
     given = x
-    x = _convolve(x, given.shape[-1] * _EXPANSION, 1, 1, f"{name}_expand")
+    if expansion > 1:
+        x = _convolve(x, given.shape[-1] * expansion, 1, 1, f"{name}_expand")
     x = layers.DepthwiseConv2D(
         3, strides, padding="same", use_bias=False, name=f"{name}_depthwise"
     )(x)

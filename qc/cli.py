@@ -5,15 +5,13 @@ So the edge needs neither TensorFlow nor Keras, and `qc --help` is fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from qc.console import command, require
+from qc.console import command, load
 
 app = typer.Typer(
     name="qc",
@@ -32,16 +30,6 @@ DataOption = Annotated[
     typer.Option("--data", envvar="QC_DATA", help="The dataset, or the folder that holds it."),
 ]
 FormatOption = Annotated[str | None, typer.Option("--format", help="The layout, not detected.")]
-
-
-def _load(extra: str, dotted: str) -> Callable[..., Any]:
-    """The function `package.module:function`; a missing library names the extra to install."""
-    module_name, function_name = dotted.split(":")
-    try:
-        function: Callable[..., Any] = getattr(import_module(module_name), function_name)
-    except ImportError as error:
-        raise require(extra, error) from error
-    return function
 
 
 def _version(wanted: bool) -> None:
@@ -68,7 +56,7 @@ def demo(
 ) -> None:
     """Draw parts, audit, split, train, export, run the line, and print the result."""
     with command(as_json, verbose) as running:
-        _load("all", "export.demo:demo")(running, out, seed)
+        load("all", "qc.demo:demo")(running, out, seed)
 
 
 @data_app.command("audit")
@@ -81,7 +69,7 @@ def data_audit(
 ) -> None:
     """Everything wrong with a dataset; exit 1 where something blocks training."""
     with command(as_json, verbose) as running:
-        _load("train", "training.commands:data_audit")(running, path, split, format)
+        load("train", "training.commands:data_audit")(running, path, split, format)
 
 
 @data_app.command("split")
@@ -95,7 +83,7 @@ def data_split(
 ) -> None:
     """Deal whole groups into train, val and test; refuses to leak."""
     with command(as_json, verbose) as running:
-        _load("train", "training.commands:data_split")(running, path, out, seed, format)
+        load("train", "training.commands:data_split")(running, path, out, seed, format)
 
 
 @app.command()
@@ -114,8 +102,14 @@ def train(
 ) -> None:
     """Train a recipe; writes RUNS/<name>-<hash>/."""
     with command(as_json, verbose) as running:
-        _load("train", "training.commands:train")(running, recipe,
-            data=data, weights=weights, runs=runs, seed=seed, resume=resume,
+        load("train", "training.commands:train")(
+            running,
+            recipe,
+            data=data,
+            weights=weights,
+            runs=runs,
+            seed=seed,
+            resume=resume,
         )
 
 
@@ -132,8 +126,12 @@ def evaluate(
 ) -> None:
     """Figures of a run or bundle on a split, with intervals."""
     with command(as_json, verbose) as running:
-        _load("train", "training.commands:evaluate")(running, target,
-            split=split, run=run, data=data,
+        load("train", "training.commands:evaluate")(
+            running,
+            target,
+            split=split,
+            run=run,
+            data=data,
         )
 
 
@@ -147,7 +145,7 @@ def export(
 ) -> None:
     """Quantise, set thresholds, seal and verify; exit 1 where the gate fails."""
     with command(as_json, verbose) as running:
-        _load("train", "export.commands:export")(running, run, out=out, data=data)
+        load("train", "export.commands:export")(running, run, out=out, data=data)
 
 
 @app.command()
@@ -158,7 +156,7 @@ def verify(
 ) -> None:
     """Check every byte of a bundle and replay its golden inputs; exit 1 where it differs."""
     with command(as_json, verbose) as running:
-        _load("edge", "edge.commands:verify")(running, bundle)
+        load("edge", "edge.commands:verify")(running, bundle)
 
 
 @app.command()
@@ -169,7 +167,7 @@ def show(
 ) -> None:
     """What a bundle says of itself, for a person."""
     with command(as_json, verbose) as running:
-        _load("edge", "edge.commands:show")(running, bundle)
+        load("edge", "edge.commands:show")(running, bundle)
 
 
 @app.command()
@@ -182,7 +180,7 @@ def inspect(
 ) -> None:
     """Verdicts, and overlays of the flagged parts, for files or folders."""
     with command(as_json, verbose) as running:
-        _load("edge", "edge.commands:inspect")(running, bundle, paths, out)
+        load("edge", "edge.commands:inspect")(running, bundle, paths, out)
 
 
 @app.command()
@@ -193,7 +191,7 @@ def run(
 ) -> None:
     """Run a line: source, inspect, journal, sinks."""
     with command(as_json, verbose) as running:
-        _load("edge", "edge.commands:run")(running, line)
+        load("edge", "edge.commands:run")(running, line)
 
 
 @app.command()
@@ -207,8 +205,7 @@ def review(
 ) -> None:
     """Serve the flagged parts of a journal for review in a browser."""
     with command(as_json, verbose):
-        _load("station", "edge.station.serve:serve")(journal, host, port, reviewer, verbose
-        )
+        load("station", "edge.station.serve:serve")(journal, host, port, reviewer, verbose)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, TextIO
 
 import typer
@@ -122,10 +123,23 @@ def _hush() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def require(extra: str, error: ImportError) -> UsageError:
-    """The error of a command whose extra is not installed."""
-    return UsageError(
-        f"this command needs the '{extra}' extra: pip install 'attention-qc[{extra}]'",
-        where=error.name or "",
-        found="not installed",
-    )
+def load(extra: str, dotted: str) -> Callable[..., Any]:
+    """The function `package.module:function`; a missing library names the extra to install.
+
+    Args:
+        extra: the extra that brings what the module imports.
+        dotted: loaded by name when it is used, so that `qc` imports none of the other packages.
+
+    Raises:
+        UsageError: the extra is not installed.
+    """
+    module_name, function_name = dotted.split(":")
+    try:
+        function: Callable[..., Any] = getattr(import_module(module_name), function_name)
+    except ImportError as error:
+        raise UsageError(
+            f"this command needs the '{extra}' extra: pip install 'attention-qc[{extra}]'",
+            where=error.name or "",
+            found="not installed",
+        ) from error
+    return function

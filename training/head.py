@@ -2,7 +2,9 @@
 
 So the map is exact for the logit and is a second output of the same graph. The pooling is the mean of
 the average and the maximum, so that a small defect is not averaged away; unlike log-sum-exp it is
-exact in int8 (docs/decisions/0001-pooling-of-the-evidence.md).
+exact in int8 (docs/decisions/0001-pooling-of-the-evidence.md). A gain and an offset for each class
+lie between the pooled evidence and its logit: the masks set the scale of the map, the labels that of
+the score, and neither has to give way to the other.
 """
 
 from __future__ import annotations
@@ -36,12 +38,19 @@ class EvidenceHead(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.evidence = keras.layers.Conv2D(self.classes, 1, name="evidence")
         self.evidence.build(input_shape)
+        self.gain = self.add_weight(
+            name="gain",
+            shape=(self.classes,),
+            initializer="ones",
+            constraint=keras.constraints.NonNeg(),
+        )
+        self.offset = self.add_weight(name="offset", shape=(self.classes,), initializer="zeros")
         super().build(input_shape)
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
         attention = self.evidence(inputs)
-        logits = 0.5 * (ops.mean(attention, axis=(1, 2)) + ops.max(attention, axis=(1, 2)))
-        return ops.softmax(logits), attention
+        pooled = 0.5 * (ops.mean(attention, axis=(1, 2)) + ops.max(attention, axis=(1, 2)))
+        return ops.softmax(self.gain * pooled + self.offset), attention
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]

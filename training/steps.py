@@ -10,6 +10,7 @@ import keras
 from qc import plugins
 from qc.bundle import Bundle, require_replay
 from qc.console import Command
+from qc.decide import DecisionSpec
 from qc.errors import BundleError, FaultError
 from training.evaluate import measure, run_keras, run_predictor
 from training.fit import fit
@@ -53,13 +54,20 @@ def load_model(plan: RunPlan) -> keras.Model:
         raise FaultError("the run's model cannot be read", where=plan.path, found=error) from error
 
 
-def evaluate_run(plan: RunPlan, split: str, running: Command) -> dict[str, Any]:
-    """Figures of the float model."""
+def evaluate_run(
+    plan: RunPlan, split: str, running: Command, *, decision: DecisionSpec | None = None
+) -> dict[str, Any]:
+    """Figures of the float model; with a bundle's thresholds also escape, overkill and review."""
     images = read_split(plan, split, running)
     with running.step("float model") as tell:
         outputs = run_keras(load_model(plan), images.pixels, tell)
     return measure(
-        images, outputs, split=split, classes=plan.classes, good=plan.recipe.data.good, decision=None
+        images,
+        outputs,
+        split=split,
+        classes=plan.classes,
+        good=plan.recipe.data.good,
+        decision=decision,
     )
 
 

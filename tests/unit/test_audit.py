@@ -329,11 +329,9 @@ def test_the_magnetic_tiles_hold_one_piece_under_two_groups() -> None:
     assert report["leakage"]["random"] > report["leakage"]["grouped"] + 0.05
 
 
-@pytest.mark.xfail(
-    reason="the committed split has group 24 in train and 31, the same piece, in val", strict=False
-)
 def test_the_committed_split_keeps_that_piece_together() -> None:
     path = Path(__file__).parents[2] / "data" / "splits" / "magnetic_tile.csv"
     with path.open(newline="", encoding="utf-8") as text:
         rows = list(csv.DictReader(text))
-    assert len({row["split"] for row in rows if row["group"] in {"24", "31"}}) == 1
+    splits = {row["group"]: row["split"] for row in rows}
+    assert splits["24"] == splits["31"]

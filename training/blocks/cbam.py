@@ -2,7 +2,8 @@
 
 Woo, Park, Lee, Kweon: "CBAM: Convolutional Block Attention Module", ECCV 2018 (arXiv 1807.06521).
 Both gates see the mean and the maximum. The MLP of the channel gate is two 1x1 convolutions, so that
-the whole block converts to built-in int8 operations.
+the whole block converts to built-in int8 operations. Unlike in the paper the gates start open and
+alike everywhere, and learn to close: random gates hold a small network back for hundreds of steps.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Any
 
 import keras
 from keras import ops
+
+_OPEN = 2.0
+"""Logit of both gates at the start: sigmoid(2) = 0.88."""
 
 
 @keras.saving.register_keras_serializable(package="qc")
@@ -46,8 +50,22 @@ class CBAM(keras.layers.Layer):
             raise ValueError(f"the number of channels must be known, found {input_shape}")
         hidden = max(channels // self.ratio, 4)
         self.squeeze = keras.layers.Conv2D(hidden, 1, activation="relu", name="squeeze")
-        self.excite = keras.layers.Conv2D(channels, 1, name="excite")
-        self.spatial = keras.layers.Conv2D(1, self.kernel_size, padding="same", name="spatial")
+        self.excite = keras.layers.Conv2D(
+            channels,
+            1,
+            kernel_initializer="zeros",
+            # both descriptors pass through it, so the gate starts at twice the bias
+            bias_initializer=keras.initializers.Constant(_OPEN / 2),
+            name="excite",
+        )
+        self.spatial = keras.layers.Conv2D(
+            1,
+            self.kernel_size,
+            padding="same",
+            kernel_initializer="zeros",
+            bias_initializer=keras.initializers.Constant(_OPEN),
+            name="spatial",
+        )
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, hidden))
         self.spatial.build((None, None, None, 2))

@@ -24,7 +24,12 @@ from qc.journal import JournalWriter
 from qc.linefile import read_line
 from qc.types import Inspection, Verdict
 
-_STYLE = {Verdict.OK: "green", Verdict.NG: "red", Verdict.REVIEW: "yellow", Verdict.FAULT: "magenta"}
+_STYLE = {
+    Verdict.OK: "green",
+    Verdict.NG: "red",
+    Verdict.REVIEW: "yellow",
+    Verdict.FAULT: "magenta",
+}
 
 
 def verify(running: Command, path: Path) -> None:
@@ -78,8 +83,8 @@ def show(running: Command, path: Path) -> None:
     stderr.print(table)
     made, height, width = manifest.provenance, *manifest.preprocess.size_hw
     running.say(
-        f"input {height} x {width} {manifest.preprocess.colour}, model {manifest.model_bytes} bytes, "
-        f"target {manifest.target}\n"
+        f"input {height} x {width} {manifest.preprocess.colour}, "
+        f"model {manifest.model_bytes} bytes, target {manifest.target}\n"
         f"thresholds for at most {manifest.decision.max_escape:.1%} escape and "
         f"{manifest.decision.max_overkill:.1%} overkill on VAL\n"
         f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
@@ -111,9 +116,7 @@ def inspect(running: Command, path: Path, paths: list[Path], out: Path | None) -
     running.say("  ".join(f"{name} {n}" for name, n in counts.items()))
 
 
-def _write_overlay(
-    inspection: Inspection, bundle: Bundle, out: Path, number: int
-) -> Path | None:
+def _write_overlay(inspection: Inspection, bundle: Bundle, out: Path, number: int) -> Path | None:
     if inspection.verdict is Verdict.OK:
         return None
     overlay = overlay_of(inspection, bundle.manifest)

@@ -1,4 +1,4 @@
-"""Keras to a full-int8 TFLite flatbuffer: static batch 1, uint8 at the borders, built-in ops only."""
+"""Keras to a full-int8 TFLite flatbuffer: static batch 1, uint8 at the borders, built-in ops."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Thresholds from the int8 model's own defect scores on VAL, set by the rates that were asked for.
 
-`ok_below` is the highest threshold at which no more than `max_escape` of the bad parts score below it;
-`ng_above` is the lowest, not under it, at which no more than `max_overkill` of the good parts score on
-or above it. Between the two a person decides.
+`ok_below` is the highest threshold at which no more than `max_escape` of the bad parts score below
+it; `ng_above` is the lowest, not under it, at which no more than `max_overkill` of the good parts
+score on or above it. Between the two a person decides.
 """
 
 from __future__ import annotations

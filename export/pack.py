@@ -1,4 +1,4 @@
-"""A finished run to a certified bundle: calibrate, convert, set thresholds, compare, seal, verify."""
+"""A finished run to a certified bundle: calibrate, convert, set thresholds, compare, seal."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ def export_run(
     )
     facts["decision"] = decision.model_dump()
     facts["overlay"] = _overlay_range(outputs, val, classes.index(good))
-    parity = compare(
-        val.labels, exact, outputs, decision=decision, classes=classes, good=good
-    )
+    parity = compare(val.labels, exact, outputs, decision=decision, classes=classes, good=good)
     reason = why_not(parity, recipe.export)
     row = candidate(
         "int8",

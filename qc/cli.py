@@ -34,7 +34,7 @@ FormatOption = Annotated[str | None, typer.Option("--format", help="The layout, 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"attention-qc {version('attention-qc')}")
+        typer.echo(f"attention-qc {version('attention-qc')}")
         raise typer.Exit
 
 

@@ -1,4 +1,4 @@
-"""What every command shares: text for people on stderr, JSON on stdout, exit codes, progress bars."""
+"""What every command shares: text on stderr, JSON on stdout, exit codes, progress bars."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Command:
         """The one object of `--json`; nothing where it was not asked for, or was printed before."""
         if self.as_json and not self.printed:
             self.printed = True
-            print(json.dumps(value, indent=1, allow_nan=False, default=str))
+            typer.echo(json.dumps(value, indent=1, allow_nan=False, default=str))
 
     @contextmanager
     def step(self, name: str) -> Iterator[Tell]:
@@ -52,15 +52,18 @@ class Command:
     @contextmanager
     def bar(self, name: str) -> Iterator[Callable[[int, int, str], None]]:
         """A progress bar with a line of text beside it."""
-        with _own_stream() as stream, Progress(
-            TextColumn("{task.description:<18}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[line]}"),
-            console=Console(file=stream, highlight=False),
-        ) as progress:
+        with (
+            _own_stream() as stream,
+            Progress(
+                TextColumn("{task.description:<18}"),
+                BarColumn(bar_width=28),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[line]}"),
+                console=Console(file=stream, highlight=False),
+            ) as progress,
+        ):
             task = progress.add_task(name, total=None, line="")
 
             def tell(done: int, total: int, line: str) -> None:
@@ -101,7 +104,7 @@ def command(as_json: bool, verbose: bool) -> Iterator[Command]:
         raise typer.Exit(130) from None
     except (typer.Exit, typer.Abort):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last net: a user sees no traceback
         if verbose:
             stderr.print(escape(traceback.format_exc()))
         hint = "" if verbose else " (-v shows where)"

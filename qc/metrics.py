@@ -100,7 +100,9 @@ def classification(score: Floats, labels: NDArray[Any], classes: Sequence[str]) 
     matrix = confusion_matrix(labels, found, labels=indices)
     return {
         "accuracy": float((found == labels).mean()),
-        "macro_f1": float(f1_score(labels, found, labels=present, average="macro", zero_division=0)),
+        "macro_f1": float(
+            f1_score(labels, found, labels=present, average="macro", zero_division=0)
+        ),
         "confusion": {
             classes[i]: {classes[j]: int(matrix[i, j]) for j in indices} for i in indices
         },
@@ -123,18 +125,18 @@ def localisation(maps: Floats, masks: Bools) -> dict[str, float | None]:
         masks: `(N, H, W)` bool, H and W multiples of h and w; empty for a good part.
 
     Returns:
-        pointing: share of defects whose hottest cell touches the mask; pointing_chance: the same for
-        a random cell; energy_in_mask: share of the positive evidence in cells that touch the mask;
-        pixel_ap: average precision over all pixels; aupro: per-region overlap up to 30 % false
-        positives. None where no sample has a mask.
+        pointing: share of defects whose hottest cell touches the mask; pointing_chance: the same
+        for a random cell; energy_in_mask: share of the positive evidence in cells that touch the
+        mask; pixel_ap: average precision over all pixels; aupro: per-region overlap up to 30 %
+        false positives. None where no sample has a mask.
     """
-    with_defect = masks.any(axis=(1, 2))
+    with_defect: Bools = np.asarray(masks.any(axis=(1, 2)))
     if not with_defect.any():
         keys = ("pointing", "pointing_chance", "energy_in_mask", "pixel_ap", "aupro")
         return dict.fromkeys(keys)
     n, rows, columns = maps.shape
     cells = masks.reshape(n, rows, masks.shape[1] // rows, columns, masks.shape[2] // columns)
-    touched = cells.any(axis=(2, 4))[with_defect]
+    touched = np.asarray(cells.any(axis=(2, 4)))[with_defect]
     evidence = maps[with_defect]
     flat = evidence.reshape(len(evidence), -1)
     hit = touched.reshape(len(evidence), -1)[np.arange(len(evidence)), flat.argmax(axis=1)]
@@ -165,10 +167,10 @@ def _aupro(maps: Floats, masks: Bools, steps: int = 200) -> float:
     background = np.sort(maps[~masks])
     thresholds = np.quantile(background, np.linspace(1 - AUPRO_MAX_FPR, 1, steps))[::-1]
     above = [1 - np.searchsorted(background, t, side="left") / len(background) for t in thresholds]
-    overlap = [
+    covered = [
         np.mean([1 - np.searchsorted(r, t, side="left") / len(r) for r in regions])
         for t in thresholds
     ]
-    rate, overlap = np.array([0.0, *above]), np.array([0.0, *overlap])
+    rate, overlap = np.array([0.0, *above]), np.array([0.0, *covered])
     kept = rate <= AUPRO_MAX_FPR + 1e-9
     return float(np.trapezoid(overlap[kept], rate[kept]) / AUPRO_MAX_FPR)

@@ -1,6 +1,7 @@
 """The values that flow between the packages: frozen, and checked when they are made.
 
-Images are channel-last RGB uint8. Times of records are UTC, durations come from the monotonic clock.
+Images are channel-last RGB uint8. Times of records are UTC, durations come from the monotonic
+clock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may happen to a part without changing what it is: albumentations on image and mask together."""
+"""What may happen to a part without changing what it is, to image and mask together."""
 
 from __future__ import annotations
 

@@ -63,9 +63,7 @@ def run_predictor(
     maps = None
     if all(p.attention is not None for p in found):
         maps = np.stack([p.attention for p in found])  # type: ignore[misc]
-    return Outputs(
-        np.stack([p.score for p in found]), maps, tuple(p.infer_ns / 1e6 for p in found)
-    )
+    return Outputs(np.stack([p.score for p in found]), maps, tuple(p.infer_ns / 1e6 for p in found))
 
 
 def verdicts(
@@ -122,9 +120,7 @@ def measure(
         "average_precision": metrics.average_precision(is_defect, value),
         **_rates(outputs, decision, is_defect, classes, good),
         "localisation": _localisation(images, outputs, good_index),
-        "calibration": {
-            "ece": metrics.expected_calibration_error(outputs.score, images.labels)
-        },
+        "calibration": {"ece": metrics.expected_calibration_error(outputs.score, images.labels)},
     }
     return figures
 

@@ -1,7 +1,8 @@
 """Train a recipe: compile, fit, resume, and leave a run directory.
 
-The run keeps the running average of the weights with the best mean of AUROC and macro-F1 on VAL. A run that was cut off goes
-on from its last whole epoch with `--resume`, weights, optimiser, average and draw as they were.
+The run keeps the running average of the weights with the best mean of AUROC and macro-F1 on VAL. A
+run that was cut off goes on from its last whole epoch with `--resume`, weights, optimiser, average
+and draw as they were.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,9 +101,7 @@ def fit(
             loss_weights={"score": 1.0, "attention": table.mask_weight},
         )
     if first < table.epochs:
-        model.fit(
-            batches, epochs=table.epochs, initial_epoch=first, verbose=0, callbacks=[keeper]
-        )
+        model.fit(batches, epochs=table.epochs, initial_epoch=first, verbose=0, callbacks=[keeper])
     for name in ("checkpoint.keras", "checkpoint.npz", "checkpoint.json"):
         (plan.path / name).unlink(missing_ok=True)
     best = keeper.history[keeper.best]
@@ -226,4 +224,4 @@ def _finite(value: float) -> float:
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     partial = path.with_name(f"partial-{path.name}")
     write(partial)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -1,10 +1,10 @@
 """The class-evidence head: one map a class, and each class's logit is a pooling of its own map.
 
-So the map is exact for the logit and is a second output of the same graph. The pooling is the mean of
-the average and the maximum, so that a small defect is not averaged away; unlike log-sum-exp it is
-exact in int8 (docs/decisions/0001-pooling-of-the-evidence.md). A gain and an offset for each class
-lie between the pooled evidence and its logit: the masks set the scale of the map, the labels that of
-the score, and neither has to give way to the other.
+So the map is exact for the logit and is a second output of the same graph. The pooling is the mean
+of the average and the maximum, so that a small defect is not averaged away; unlike log-sum-exp it
+is exact in int8 (docs/decisions/0001-pooling-of-the-evidence.md). A gain and an offset for each
+class lie between the pooled evidence and its logit: the masks set the scale of the map, the labels
+that of the score, and neither has to give way to the other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The map's loss: evidence is pushed up on the mask and down elsewhere, and left alone where unknown."""
+"""The map's loss: evidence goes up on the mask, down elsewhere, and is free where unknown."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from keras import ops
 class MapLoss(keras.losses.Loss):
     """Balanced cross-entropy between the sigmoid of the evidence and the mask.
 
-    Cells on the mask and cells off it weigh the same, so that a defect of one cell counts; cells with
-    target -1 do not count.
+    Cells on the mask and cells off it weigh the same, so that a defect of one cell counts; cells
+    with target -1 do not count.
 
     Call arguments:
         y_true: `(B, h, w, K)` of 1, 0 and -1.

@@ -1,7 +1,8 @@
 """Samples to batches: images are decoded once, kept at the model's size, and changed each epoch.
 
-The target of the map, `(h, w, K)`: 1 where the mask lies in the channel of the labelled defect, 0 where
-a good part or another place shows nothing, -1 where nothing is known (no mask; the good channel).
+The target of the map, `(h, w, K)`: 1 where the mask lies in the channel of the labelled defect, 0
+where a good part or another place shows nothing, -1 where nothing is known (no mask; the good
+channel).
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def map_target(
     Returns:
         `(h, w, K)` float32 of 1, 0 and UNKNOWN.
     """
-    rows, columns, classes = shape
+    rows, columns = shape[:2]
     target = np.zeros(shape, np.float32)
     if label != good:
         if has_mask:

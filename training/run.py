@@ -1,7 +1,7 @@
 """The run: one recipe, one split, one seed, and the directory that holds what came of them.
 
-`recipe.toml` as given, `plan.json` with every resolved fact, `split.csv`, `history.csv`, `model.keras`,
-and `result.json`, which is written last: a run without it is not finished.
+`recipe.toml` as given, `plan.json` with every resolved fact, `split.csv`, `history.csv`,
+`model.keras`, and `result.json`, which is written last: a run without it is not finished.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from qc.types import Sample
 from training.datasets import load_samples
 from training.split import apply_split, split_hash, split_samples, write_split
 
-_VERSIONS = ("attention-qc", "tensorflow", "keras", "numpy", "opencv-python-headless", "albumentations")
+_VERSIONS = (
+    "attention-qc",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+    "albumentations",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class RunPlan:
         data: the dataset, resolved.
         classes: class names in the order of the scores, the good one first.
         samples: all samples with their splits.
-        split_hash, weights_hash: identities; the latter empty without pretrained weights from a file.
+        split_hash, weights_hash: identities; the latter empty without pretrained weights from a
+        file.
     """
 
     path: Path

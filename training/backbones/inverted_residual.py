@@ -1,10 +1,10 @@
 """A small inverted-residual network with an attention block in each stage, trained from scratch.
 
 The bottleneck is that of Sandler et al., "MobileNetV2", CVPR 2018 (arXiv 1801.04381). In the first
-stages one full convolution takes the place of the expansion and the depthwise convolution, as in Tan
-and Le, "EfficientNetV2", ICML 2021 (arXiv 2104.00298): at that resolution it is faster to train. About
-150 thousand parameters at width 1: it fits a set of some hundred images and one core of a line
-computer.
+stages one full convolution takes the place of the expansion and the depthwise convolution, as in
+Tan and Le, "EfficientNetV2", ICML 2021 (arXiv 2104.00298): at that resolution it is faster to
+train. About 150 thousand parameters at width 1: it fits a set of some hundred images and one core
+of a line computer.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ def _convolve(x: Any, channels: int, kernel_size: int, strides: int, name: str) 
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
-def _bottleneck(
-    x: Any, channels: int, strides: int, expansion: int, fused: bool, name: str
-) -> Any:
+def _bottleneck(x: Any, channels: int, strides: int, expansion: int, fused: bool, name: str) -> Any:
     given = x
     wide = given.shape[-1] * expansion
     if fused:

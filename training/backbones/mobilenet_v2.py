@@ -1,8 +1,9 @@
-"""MobileNetV2 of keras.applications, cut at stride 16 or 8, with an attention block on its features.
+"""MobileNetV2 of keras.applications, cut at stride 16 or 8, with an attention block on its
+features.
 
-Sandler et al., "MobileNetV2", CVPR 2018 (arXiv 1801.04381). Weights come from ImageNet, from a local
-file, or from nowhere. Batch normalisation keeps its statistics: a factory's set is too small for new
-ones.
+Sandler et al., "MobileNetV2", CVPR 2018 (arXiv 1801.04381). Weights come from ImageNet, from a
+local file, or from nowhere. Batch normalisation keeps its statistics: a factory's set is too small
+for new ones.
 """
 
 from __future__ import annotations
@@ -95,5 +96,7 @@ def _network(x: Any, table: ModelTable) -> keras.Model:
             network.load_weights(path)
         except (ValueError, OSError) as error:
             text = str(error).splitlines()[0]
-            raise RecipeError("the weights do not fit MobileNetV2", where=path, found=text) from error
+            raise RecipeError(
+                "the weights do not fit MobileNetV2", where=path, found=text
+            ) from error
     return network

@@ -1,9 +1,10 @@
 """CBAM: channel attention, then spatial attention, each a sigmoid gate on the features.
 
 Woo, Park, Lee, Kweon: "CBAM: Convolutional Block Attention Module", ECCV 2018 (arXiv 1807.06521).
-Both gates see the mean and the maximum. The MLP of the channel gate is two 1x1 convolutions, so that
-the whole block converts to built-in int8 operations. Unlike in the paper the gates start open and
-alike everywhere, and learn to close: random gates hold a small network back for hundreds of steps.
+Both gates see the mean and the maximum. The MLP of the channel gate is two 1x1 convolutions, so
+that the whole block converts to built-in int8 operations. Unlike in the paper the gates start open
+and alike everywhere, and learn to close: random gates hold a small network back for hundreds of
+steps.
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""The contract of every backbone: one file in training/backbones is enough to be held to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import keras
+import numpy as np
+import pytest
+
+from qc import plugins
+from qc.errors import RecipeError
+from qc.plugins import names, resolve
+from qc.recipe import ModelTable, read_toml
+from training.model import build_model
+
+BACKBONES = names("backbone")
+STRIDES = get_args(ModelTable.model_fields["stride"].annotation)
+SIZE_HW = (64, 96)
+"""Not square, so that height and width cannot be mixed up."""
+
+pytestmark = pytest.mark.usefixtures("repeatable")
+
+each_backbone = pytest.mark.parametrize("name", BACKBONES)
+
+
+def _table(name: str, **changes: Any) -> ModelTable:
+    values = {"backbone": name, "size_hw": SIZE_HW, "width": 0.35, "dropout": 0.0}
+    return ModelTable.model_validate(values | changes)
+
+
+def _features(table: ModelTable, attention: Any = None) -> tuple[keras.Model, int]:
+    image = keras.Input((*table.size_hw, 3), name="image")
+    features, stride = resolve("backbone", table.backbone).build(image, table, attention)
+    return keras.Model(image, features), stride
+
+
+def _pictures(count: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (count, *SIZE_HW, 3)).astype(np.float32)
+
+
+def _supported(name: str) -> list[int]:
+    found = []
+    for stride in STRIDES:
+        try:
+            _features(_table(name, stride=stride))
+        except RecipeError:
+            continue
+        found.append(stride)
+    return found
+
+
+@each_backbone
+def test_features_have_the_promised_stride(name: str) -> None:
+    supported = _supported(name)
+    assert supported, f"{name} fits no stride a recipe can ask for"
+    for stride in supported:
+        model, told = _features(_table(name, stride=stride))
+        assert told == stride
+        out = np.asarray(model(_pictures()))
+        assert out.shape[:3] == (2, SIZE_HW[0] // stride, SIZE_HW[1] // stride)
+        assert out.shape[3] == model.output_shape[3] >= 8
+        assert np.isfinite(out).all() and out.std() > 0
+
+
+@each_backbone
+def test_the_same_seed_gives_the_same_features(name: str) -> None:
+    outs = []
+    for seed in (3, 3, 4):
+        keras.utils.set_random_seed(seed)
+        outs.append(np.asarray(_features(_table(name))[0](_pictures())))
+    np.testing.assert_array_equal(outs[0], outs[1])
+    assert not np.allclose(outs[0], outs[2])
+
+
+@each_backbone
+def test_attention_is_asked_for_with_names_of_its_own(name: str) -> None:
+    asked: list[str] = []
+
+    def attention(given: str) -> keras.layers.Layer:
+        asked.append(given)
+        return keras.layers.Rescaling(0.0, name=given)
+
+    model, _ = _features(_table(name), attention)
+    assert asked and len(set(asked)) == len(asked)
+    # all that the blocks give is 0: the features of two pictures cannot differ any more
+    out = np.asarray(model(_pictures()))
+    np.testing.assert_array_equal(out[0], out[1])
+
+
+@each_backbone
+def test_weights_that_are_not_there_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="weights"):
+        _features(_table(name, weights=str(tmp_path / "missing.weights.h5")))
+
+
+@each_backbone
+@pytest.mark.parametrize("block", ["none", "cbam"])
+def test_a_model_has_the_outputs_of_its_recipe(name: str, block: str) -> None:
+    stride = _supported(name)[-1]
+    model = build_model(_table(name, block=block, stride=stride), 4)
+    out = model(_pictures())
+    assert set(out) == {"score", "attention"}
+    score, attention = np.asarray(out["score"]), np.asarray(out["attention"])
+    assert attention.shape == (2, SIZE_HW[0] // stride, SIZE_HW[1] // stride, 4)
+    np.testing.assert_allclose(score.sum(axis=1), 1, rtol=1e-5)
+    gates = [w.path for w in model.weights if "attention/" in w.path]
+    assert bool(gates) == (block != "none")
+
+
+@pytest.mark.parametrize("stride", [0, 4, 12, 32])
+def test_a_recipe_cannot_ask_for_another_stride(tmp_path: Path, stride: int) -> None:
+    path = tmp_path / "model.toml"
+    path.write_text(f'backbone = "{BACKBONES[0]}"\nsize_hw = [96, 96]\nstride = {stride}\n')
+    with pytest.raises(RecipeError, match=r"model\.toml: .*stride.*8 or 16"):
+        read_toml(path, ModelTable)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.xfail(
+                name == "mobilenet_v2", reason="a plain KeyError: it has no such cut", strict=True
+            ),
+        )
+        for name in BACKBONES
+    ],
+)
+def test_a_stride_it_cannot_reach_is_a_recipe_error(name: str) -> None:
+    table = _table(name, size_hw=(64, 64)).model_copy(update={"stride": 32})
+    with pytest.raises(RecipeError, match="stride"):
+        build_model(table, 3)
+
+
+def test_a_backbone_that_gives_another_stride_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def build(inputs: Any, table: ModelTable, attention: Any) -> tuple[Any, int]:
+        return keras.layers.Conv2D(8, 1, strides=8)(inputs), 8
+
+    monkeypatch.setattr(plugins, "resolve", lambda *_: SimpleNamespace(build=build))
+    with pytest.raises(RecipeError, match=r"model\.stride: .*expected 8; found 16"):
+        build_model(_table("liar", block="none"), 3)
+
+
+def test_an_unknown_backbone_or_block_is_named() -> None:
+    with pytest.raises(plugins.UsageError, match="unknown backbone 'mobilnet_v2', did you mean"):
+        build_model(_table("mobilnet_v2"), 3)
+    with pytest.raises(plugins.UsageError, match="unknown block 'cbm', did you mean 'cbam'"):
+        build_model(_table(BACKBONES[0], block="cbm"), 3)

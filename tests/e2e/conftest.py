@@ -1,0 +1,99 @@
+"""One very small model, trained and exported by the command line, for every end-to-end test.
+
+The defects of the drawn parts are painted over in plain colours, so that a model of a few thousand
+weights learns them at 64 pixels in seconds. Its figures mean nothing beyond these tests.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from program import Made, done, qc
+
+from qc.imageio import read_image, write_png
+from training.datasets.drawn import draw_dataset
+
+PAINT = {"scratch": (255, 0, 0), "hole": (0, 0, 0), "stain": (0, 160, 0), "crack": (0, 0, 255)}
+
+RECIPE = """
+name = "tiny"
+seed = 1
+
+[data]
+path = "parts"
+good = "good"
+split = "split.csv"
+licence = "drawn for these tests"
+
+[model]
+backbone = "inverted_residual"
+block = "cbam"
+size_hw = [64, 64]
+stride = 8
+width = 0.5
+
+[train]
+epochs = 8
+batch_size = 16
+learning_rate = 3e-3
+average = 0.9
+
+[export]
+calibration_images = 32
+golden_images = 16
+max_auroc_drop = 1.0
+min_agreement = 0.0
+
+[decision]
+max_escape = 0.1
+max_overkill = 0.1
+"""
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Draw, split, train and export; about a minute and a half on two cores."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("tensorflow is not installed")
+    home = tmp_path_factory.mktemp("e2e")
+    parts = _draw(home / "parts")
+    recipe = home / "tiny.toml"
+    recipe.write_text(RECIPE)
+    split = qc("data", "split", "parts", "--out", "split.csv", "--json", cwd=home)
+    done(split)
+    train = qc("train", "tiny.toml", "--json", cwd=home)
+    run = home / done(train)["run"]
+    export = qc("export", run, "--json", cwd=home)
+    bundle = Path(done(export)["bundle"])
+    return Made(home, parts, recipe, run, bundle, split, train, export)
+
+
+@pytest.fixture(scope="session")
+def pictures(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 parts, half of them with a defect, and one picture that was cut off."""
+    folder = tmp_path_factory.mktemp("pictures")
+    of_kind = {
+        kind: sorted((made.parts / kind).glob("lot??_????.png")) for kind in ("good", *PAINT)
+    }
+    chosen = of_kind["good"][:12] + [f for kind in PAINT for f in of_kind[kind][:3]]
+    for file in chosen:
+        (folder / f"{file.parent.name}_{file.name}").write_bytes(file.read_bytes())
+    (folder / "cut_off.png").write_bytes(chosen[0].read_bytes()[:900])
+    return folder
+
+
+def _draw(folder: Path) -> Path:
+    draw_dataset(folder, seed=3, lots=10, parts_per_lot=32, defect_share=0.5, size_hw=(64, 64))
+    wider = np.ones((9, 9), np.uint8)
+    for mask_file in sorted(folder.glob("*/*_mask.png")):
+        file = mask_file.with_name(mask_file.name.replace("_mask", ""))
+        mask = np.asarray(cv2.dilate(read_image(mask_file)[..., 0], wider), np.uint8)
+        image = read_image(file)
+        image[mask > 127] = PAINT[file.parent.name]
+        write_png(file, image)
+        write_png(mask_file, mask)
+    return folder

@@ -1,0 +1,233 @@
+"""What an installation of the edge extra alone must do; plain Python, for nothing else is there.
+
+    python check_edge.py BUNDLE IMAGES [--may-refuse]
+
+BUNDLE is a bundle of this project and IMAGES a folder of pictures. What is installed is what is
+checked: run it with -P, from another folder than the checkout. With `--may-refuse` a runtime on
+which the bundle does not replay passes where every command refuses it and a copy of the bundle that
+was certified on that runtime works: no verdict without a replay.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ABSENT = ("tensorflow", "keras", "albumentations", "sklearn", "fastapi", "pytest")
+VERDICTS = ("OK", "NG", "REVIEW", "FAULT")
+IMAGES = 40
+"""Pictures of the folder that are taken at most."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run every check; the exit code."""
+    may_refuse = "--may-refuse" in arguments
+    places = [Path(a).resolve() for a in arguments if a != "--may-refuse"]
+    if len(places) != 2 or not places[0].is_file() or not places[1].is_dir():
+        print(__doc__, file=sys.stderr)
+        return 2
+    bundle, images = places
+    check_installation()
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        pictures = copy_pictures(images, home / "pictures")
+        verified, code = qc(home, "verify", bundle)
+        say(f"verify: {verified['runtime']}, golden {verified['golden']}")
+        if code == 1 and may_refuse:
+            check_refusal(home, bundle, pictures)
+            bundle = certify_here(bundle, home / "certified_here.tflite")
+            verified, code = qc(home, "verify", bundle)
+        check(code == 0 and verified["ok"] is True, f"the bundle does not replay: {verified}")
+        shown = check_show(home, bundle)
+        inspected = check_inspect(home, bundle, pictures, shown)
+        check_run(home, bundle, pictures, inspected)
+    say("the edge alone does its work")
+    return 0
+
+
+def check_installation() -> None:
+    """Nothing of training is there, and the packages come from the installation."""
+    found = [name for name in ABSENT if importlib.util.find_spec(name) is not None]
+    check(not found, f"must not be importable here: {found}")
+    check(importlib.util.find_spec("cv2") is not None, "OpenCV is not installed")
+    for name in ("qc", "edge"):
+        spec = importlib.util.find_spec(name)
+        place = "" if spec is None else str(spec.origin)
+        check("site-packages" in place, f"{name} is not the installed one but {place or 'absent'}")
+    say(f"installed in {sys.prefix}; {', '.join(ABSENT)} are not importable")
+
+
+def copy_pictures(images: Path, folder: Path) -> list[Path]:
+    """Some pictures of a folder and one that is cut off, under plain names."""
+    endings = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+    found = [f for f in sorted(images.rglob("*")) if f.suffix.lower() in endings]
+    parts = [f for f in found if not f.stem.endswith("_mask")]
+    check(len(parts) >= 2, f"too few pictures in {images}")
+    folder.mkdir()
+    step = max(1, len(parts) // IMAGES)
+    for number, file in enumerate(parts[::step][:IMAGES]):
+        shutil.copy(file, folder / f"part{number:03d}{file.suffix}")
+    (folder / "zz_cut_off.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    return sorted(folder.iterdir())
+
+
+def check_show(home: Path, bundle: Path) -> dict[str, Any]:
+    """The manifest is complete."""
+    shown, code = qc(home, "show", bundle)
+    check(code == 0, f"show: exit {code}")
+    check(len(shown["classes"]) >= 2 and len(shown["bundle_id"]) == 16, f"show: {shown}")
+    say(f"show: {shown['name']} {shown['bundle_id']}, {len(shown['classes'])} classes")
+    return shown
+
+
+def check_inspect(
+    home: Path, bundle: Path, pictures: list[Path], shown: dict[str, Any]
+) -> dict[str, str]:
+    """Every picture has a verdict and every flagged one an overlay; the verdict of each name."""
+    import cv2
+
+    out = home / "overlays"
+    began = time.monotonic()
+    found, code = qc(home, "inspect", bundle, home / "pictures", "--out", out)
+    check(code == 0, f"inspect: exit {code}")
+    rows = found["images"]
+    check([r["path"] for r in rows] == [str(f) for f in pictures], "inspect: not every picture")
+    counts = Counter(row["verdict"] for row in rows)
+    check(found["counts"] == {v: counts[v] for v in VERDICTS}, f"inspect: {found['counts']}")
+    check(counts["FAULT"] == 1 and rows[-1]["verdict"] == "FAULT", "inspect: the cut-off picture")
+    names = [c["name"] for c in shown["classes"]]
+    overlays = 0
+    for row in rows[:-1]:
+        check(list(row["score"]) == names, f"inspect: scores of {row}")
+        check((row["overlay"] is None) == (row["verdict"] == "OK"), f"inspect: overlay of {row}")
+        if row["overlay"] is not None:
+            overlays += 1
+            check(cv2.imread(row["overlay"]) is not None, f"inspect: {row['overlay']}")
+    files = len(list(out.iterdir())) if out.exists() else 0
+    check(files == overlays, f"inspect: {files} files for {overlays} overlays")
+    say(f"inspect: {dict(counts)}, {overlays} overlays, {time.monotonic() - began:.1f} s")
+    return {Path(row["path"]).name: row["verdict"] for row in rows}
+
+
+def check_run(home: Path, bundle: Path, pictures: list[Path], verdicts: dict[str, str]) -> None:
+    """A line journals every picture, judges as `inspect` did and tells its sinks."""
+    found, code = qc(home, "run", write_line(home, bundle))
+    check(code == 0, f"run: exit {code}")
+    judged = {v: found[v.lower()] for v in VERDICTS}
+    check(found["captured"] == len(pictures), f"run: {found}")
+    check(found["captured"] == sum(judged.values()) + sum(found["dropped"].values()), f"{found}")
+    check(found["sink_errors"] == [], f"run: {found['sink_errors']}")
+    connection = sqlite3.connect(home / "journal.sqlite")
+    journaled = dict(connection.execute("SELECT frame_id, verdict FROM inspections"))
+    rows = connection.execute("SELECT count(*) FROM inspections").fetchone()[0]
+    drops = connection.execute("SELECT count(*) FROM drops").fetchone()[0]
+    connection.close()
+    check(rows == len(pictures) and drops == 0, f"journal: {rows} rows and {drops} drops")
+    check(journaled == verdicts, "the line and `qc inspect` judge differently")
+    check(Counter(journaled.values()) == Counter({v: n for v, n in judged.items() if n}), "counts")
+    with (home / "rows.csv").open(newline="", encoding="utf-8") as file:
+        told = [row["verdict"] for row in csv.DictReader(file)]
+    check(Counter(told) == Counter(journaled.values()), f"CSV sink: {Counter(told)}")
+    flagged = len(list((home / "flagged").iterdir()))
+    check(flagged == judged["NG"] + judged["REVIEW"], f"folder sink: {flagged} files")
+    say(f"run: {rows} journaled {judged}, p50 {found['p50_ms']:.2f} ms")
+
+
+def check_refusal(home: Path, bundle: Path, pictures: list[Path]) -> None:
+    """A bundle that does not replay judges nothing."""
+    line = write_line(home, bundle)
+    for arguments in (("inspect", bundle, pictures[0], "--out", home / "out"), ("run", line)):
+        found, code = qc(home, *arguments)
+        message = found.get("error", {}).get("message", "")
+        check(code == 2 and "does not replay" in message, f"{arguments[0]}: exit {code}, {found}")
+    check(not (home / "out").exists(), "inspect wrote an overlay all the same")
+    if (home / "journal.sqlite").exists():
+        connection = sqlite3.connect(home / "journal.sqlite")
+        rows = connection.execute("SELECT count(*) FROM inspections").fetchone()[0]
+        connection.close()
+        check(rows == 0, f"{rows} inspections were journaled all the same")
+    say("REFUSED: the bundle does not replay on this runtime, and no command judges with it")
+
+
+def certify_here(path: Path, out: Path) -> Path:
+    """A copy of a bundle whose golden outputs and verdicts are those of this runtime."""
+    import numpy as np
+
+    from edge.predictors.litert import LiteRTPredictor
+    from qc.bundle import Golden, open_bundle, write_bundle
+    from qc.decide import decide
+
+    bundle = open_bundle(path)
+    predictor, manifest = LiteRTPredictor(bundle), bundle.manifest
+    passes = [predictor.predict(image) for image in bundle.golden.images]
+    verdicts = [
+        decide(p, manifest.decision, manifest.class_names, manifest.good).verdict for p in passes
+    ]
+    golden = Golden(
+        images=bundle.golden.images,
+        score=np.stack([p.score for p in passes]),
+        attention=np.stack([p.attention for p in passes]) if manifest.attention else None,
+        verdicts=tuple(v.value for v in verdicts),
+    )
+    sealed = ("bundle_id", "model_bytes", "sha256", "schema_version")
+    facts = {k: v for k, v in manifest.model_dump().items() if k not in sealed}
+    write_bundle(out, model=bundle.model, golden=golden, report=bundle.report, facts=facts)
+    say(f"from here on with a copy that was certified on {predictor.runtime}")
+    return out
+
+
+def write_line(home: Path, bundle: Path) -> Path:
+    """A line file over the pictures, with a journal and both sinks beside it."""
+    file = home / "line.toml"
+    file.write_text(
+        f'bundle = "{bundle}"\njournal = "journal.sqlite"\n'
+        '[source]\nkind = "folder"\npath = "pictures"\n'
+        '[queue]\npolicy = "wait"\n'
+        '[[sinks]]\nkind = "folder"\npath = "flagged"\n'
+        '[[sinks]]\nkind = "csv_file"\npath = "rows.csv"\n',
+        encoding="utf-8",
+    )
+    return file
+
+
+def qc(home: Path, *arguments: object) -> tuple[Any, int]:
+    """Run the installed `qc`; its object and its exit code."""
+    program = Path(sys.executable).with_name("qc")
+    check(program.is_file(), f"{program} is not installed")
+    words = [str(program), *map(str, arguments), "--json"]
+    done = subprocess.run(words, cwd=home, capture_output=True, text=True, check=False, timeout=300)
+    check("Traceback" not in done.stderr, done.stderr)
+    try:
+        return json.loads(done.stdout), done.returncode
+    except ValueError:
+        fail(f"{' '.join(words)}: exit {done.returncode}, no JSON\n{done.stdout}{done.stderr}")
+
+
+def check(true: bool, what: str) -> None:
+    """Fail where something is not as it must be; `assert` would be silent under -O."""
+    if not true:
+        fail(what)
+
+
+def fail(what: str) -> Any:
+    """End with an exit code that a shell script sees."""
+    raise SystemExit(f"FAILED: {what}")
+
+
+def say(text: str) -> None:
+    """One line of the record."""
+    print(f"  {text}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,115 @@
+"""Thresholds from VAL: by hand, at their limits, and held by the function that judges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from export.fit_decision import fit_decision
+from qc.decide import decide
+from qc.errors import GateError
+from qc.types import Prediction, Verdict
+
+FINE = (0.05, 0.1, 0.3, 0.4)
+BAD = (0.2, 0.6, 0.8, 0.9)
+
+
+def _fit(
+    fine: tuple[float, ...], bad: tuple[float, ...], escape: float, overkill: float
+) -> tuple[float, float]:
+    score = np.array([*fine, *bad], np.float32)
+    is_defect = np.array([False] * len(fine) + [True] * len(bad))
+    shuffled = np.random.default_rng(0).permutation(len(score))
+    found = fit_decision(
+        score[shuffled],
+        is_defect[shuffled],
+        defects=["hole", "crack"],
+        max_escape=escape,
+        max_overkill=overkill,
+    )
+    assert set(found.ok_below) == set(found.ng_above) == {"hole", "crack"}
+    assert len(set(found.ok_below.values())) == len(set(found.ng_above.values())) == 1
+    assert (found.max_escape, found.max_overkill) == (escape, overkill)
+    return found.ok_below["hole"], found.ng_above["crack"]
+
+
+@pytest.mark.parametrize(
+    ("escape", "overkill", "expected"),
+    [
+        (0.0, 0.0, (0.15, 0.5)),  # below .15 no bad part; from .5 on no good one
+        (0.24, 0.24, (0.15, 0.5)),  # a quarter is one part of four: less than that is none
+        (0.0, 0.25, (0.15, 0.35)),  # one good part, .4, may be rejected
+        (0.0, 0.5, (0.15, 0.15)),  # .3 and .4 may: nothing is left to review
+        (0.0, 0.9, (0.15, 0.15)),  # .1 may too, but ng_above is never under ok_below
+        (0.25, 0.0, (0.5, 0.5)),  # .2 may escape
+        (0.25, 0.9, (0.5, 0.5)),
+        (0.5, 0.0, (0.7, 0.7)),
+    ],
+)
+def test_thresholds_by_hand(escape: float, overkill: float, expected: tuple[float, float]) -> None:
+    assert _fit(FINE, BAD, escape, overkill) == pytest.approx(expected, abs=1e-6)
+
+
+def test_kinds_that_do_not_overlap_need_no_review() -> None:
+    assert _fit((0.1, 0.2), (0.8, 0.9), 0.0, 0.0) == pytest.approx((0.5, 0.5))
+
+
+def test_kinds_the_wrong_way_round_are_all_reviewed() -> None:
+    """No bad part may pass and no good one be rejected: OK is below 0, NG is never reached."""
+    low, high = _fit((0.8, 0.9), (0.1, 0.2), 0.0, 0.0)
+    assert low == 0.0 and high > 0.9
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_one_score_for_all_is_no_ground_for_a_verdict(value: float) -> None:
+    low, high = _fit((value,) * 3, (value,) * 3, 0.1, 0.1)
+    assert low == 0.0 and high > 1.0
+
+
+def test_a_score_shared_by_good_and_bad_is_reviewed() -> None:
+    low, high = _fit((0.1, 0.5), (0.5, 0.9), 0.0, 0.0)
+    assert (low, high) == pytest.approx((0.3, 0.7))
+    assert low <= 0.5 < high
+
+
+@pytest.mark.parametrize(
+    ("fine", "bad", "found"),
+    [((), (0.5,), "0 good, 1 defects"), ((0.5, 0.6), (), "2 good, 0 defects")],
+)
+def test_one_kind_alone_sets_no_threshold(
+    fine: tuple[float, ...], bad: tuple[float, ...], found: str
+) -> None:
+    with pytest.raises(GateError, match=f"VAL: thresholds cannot be set.*found {found}") as caught:
+        _fit(fine, bad, 0.1, 0.1)
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_rates_hold_for_the_function_that_judges(seed: int) -> None:
+    """Scores in steps of 1/256, as int8 gives them; and no threshold further out would hold."""
+    rng = np.random.default_rng(seed)
+    fine = np.clip(rng.normal(80, 50, 60).round(), 0, 256) / 256
+    bad = np.clip(rng.normal(170, 50, 40).round(), 0, 256) / 256
+    escape, overkill = rng.choice([0.0, 0.02, 0.05, 0.1, 0.3], 2)
+    value = np.concatenate([fine, bad]).astype(np.float32)
+    is_defect = np.arange(100) >= 60
+    spec = fit_decision(
+        value, is_defect, defects=["hole"], max_escape=escape, max_overkill=overkill
+    )
+    found = np.array(
+        [
+            decide(
+                Prediction(np.array([1 - v, v]), None, 0), spec, ["good", "hole"], "good"
+            ).verdict
+            for v in value
+        ]
+    )
+    escaped = (found[is_defect] == Verdict.OK).mean()
+    rejected = (found[~is_defect] == Verdict.NG).mean()
+    assert escaped <= escape and rejected <= overkill
+    low, high = spec.ok_below["hole"], spec.ng_above["hole"]
+    above = np.unique(value[value >= low])
+    assert (bad <= above[0]).mean() > escape, "one more score could have been OK"
+    if high > low:
+        below = np.unique(value[value < high])
+        assert (fine >= below[-1]).mean() > overkill, "one more score could have been NG"

@@ -1,0 +1,131 @@
+"""Does int8 judge as float does: the figures and the gate by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from export.parity import candidate, compare, why_not
+from qc.decide import DecisionSpec
+from qc.recipe import ExportTable
+from training.evaluate import Outputs
+
+CLASSES = ("hole", "good", "crack")
+"""The good class is not the first, so that no place is taken for granted."""
+
+DECISION = DecisionSpec(
+    ok_below={"hole": 0.3, "crack": 0.3},
+    ng_above={"hole": 0.7, "crack": 0.7},
+    max_escape=0.0,
+    max_overkill=0.0,
+)
+LABELS = np.array([1, 1, 0, 2])
+
+
+def _outputs(*defect: float, maps: list[np.ndarray] | None = None) -> Outputs:
+    """Scores whose defect score is given, all of it a hole's."""
+    score = np.array([[d, 1 - d, 0.0] for d in defect], np.float32)
+    return Outputs(score, None if maps is None else np.stack(maps))
+
+
+def _compare(exact: Outputs, quantised: Outputs, labels: np.ndarray = LABELS) -> dict[str, float]:
+    return compare(labels, exact, quantised, decision=DECISION, classes=CLASSES, good="good")
+
+
+def test_the_same_outputs_agree() -> None:
+    same = _outputs(0.1, 0.5, 0.6, 0.9)
+    assert _compare(same, same) == {
+        "agreement": 1.0,
+        "recall_drop": 0.0,
+        "auroc": 1.0,
+        "auroc_float": 1.0,
+    }
+
+
+def test_figures_by_hand() -> None:
+    """Float: OK REVIEW REVIEW NG. int8: OK REVIEW OK NG, so one of four differs.
+
+    Of two defects int8 passes one that float flags. Pairs in int8: .1 < .2, .1 < .8, .5 > .2,
+    .5 < .8, so 3 of 4.
+    """
+    found = _compare(_outputs(0.1, 0.5, 0.6, 0.9), _outputs(0.1, 0.5, 0.2, 0.8))
+    assert found == {"agreement": 0.75, "recall_drop": 0.5, "auroc": 0.75, "auroc_float": 1.0}
+
+
+def test_a_flag_gained_is_a_drop_below_zero() -> None:
+    found = _compare(_outputs(0.1, 0.1, 0.2, 0.9), _outputs(0.1, 0.1, 0.4, 0.9))
+    assert found["recall_drop"] == -0.5 and found["agreement"] == 0.75
+
+
+def _maps(*rows: list[float]) -> list[np.ndarray]:
+    return [np.array(row, np.float32).reshape(2, 2, 1) for row in rows]
+
+
+def test_the_correlation_is_the_mean_over_the_pictures() -> None:
+    """First: a line, 1. Second: turned over, -1. Third: (1, 0, 0, -1) with (1, 0, -1, 0): 1/2."""
+    exact = _maps([0, 1, 2, 3], [3, 0, 0, 0], [1, 0, 0, -1], [1, 0, 0, -1])
+    int8 = _maps([5, 7, 9, 11], [0, 1, 1, 1], [1, 0, -1, 0], [1, 0, -1, 0])
+    score = (0.1, 0.1, 0.9, 0.9)
+    found = _compare(_outputs(*score, maps=exact), _outputs(*score, maps=int8))
+    assert found["map_correlation"] == pytest.approx((1 - 1 + 0.5 + 0.5) / 4, abs=1e-6)
+
+
+def test_a_map_without_shape_correlates_with_nothing() -> None:
+    exact, flat = _maps(*[[0, 1, 2, 3]] * 4), _maps(*[[2, 2, 2, 2]] * 4)
+    score = (0.1, 0.1, 0.9, 0.9)
+    found = _compare(_outputs(*score, maps=exact), _outputs(*score, maps=flat))
+    assert found["map_correlation"] == 0.0
+
+
+def test_without_a_map_there_is_no_correlation() -> None:
+    score = (0.1, 0.1, 0.9, 0.9)
+    exact = _outputs(*score, maps=_maps(*[[0, 1, 2, 3]] * 4))
+    assert "map_correlation" not in _compare(exact, _outputs(*score))
+
+
+# the gate
+
+
+def _figures(
+    auroc: float = 0.95, auroc_float: float = 0.95, agreement: float = 1.0
+) -> dict[str, float]:
+    return {
+        "agreement": agreement,
+        "recall_drop": 0.0,
+        "auroc": auroc,
+        "auroc_float": auroc_float,
+    }
+
+
+TABLE = ExportTable(max_auroc_drop=0.01, min_agreement=0.9)
+
+
+def test_what_is_good_enough_passes() -> None:
+    assert why_not(_figures(), TABLE) is None
+    assert why_not(_figures(auroc=0.9401), TABLE) is None
+    assert why_not(_figures(auroc=0.99), TABLE) is None, "better is no drop"
+    assert why_not(_figures(agreement=0.9), TABLE) is None
+
+
+def test_what_is_not_says_why() -> None:
+    assert why_not(_figures(auroc=0.93), TABLE) == "AUROC drops by 0.0200, allowed 0.01"
+    assert why_not(_figures(agreement=0.85), TABLE) == "verdicts agree on 0.850, wanted 0.9"
+    both = why_not(_figures(auroc=0.5, agreement=0.1), TABLE)
+    assert both is not None and both.count(";") == 1
+
+
+def test_a_gate_of_zero_lets_nothing_be_lost() -> None:
+    strict = ExportTable(max_auroc_drop=0.0, min_agreement=1.0)
+    assert why_not(_figures(), strict) is None
+    assert why_not(_figures(auroc=0.9499), strict) is not None
+    assert why_not(_figures(agreement=0.999), strict) is not None
+
+
+def test_a_candidate_is_one_row() -> None:
+    assert candidate("int8", 12, 1.234567, **_figures(), why_not=None) == {
+        "scheme": "int8",
+        "bytes": 12,
+        "latency_ms": 1.2346,
+        **_figures(),
+        "why_not": None,
+    }

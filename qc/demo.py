@@ -24,7 +24,7 @@ from qc.errors import FaultError, UsageError
 from qc.journal import Journal
 from qc.types import Verdict
 
-LOTS, PARTS_PER_LOT = 14, 60
+LOTS, PARTS_PER_LOT = 20, 60
 _STEPS = ("draw", "audit", "split by lot", "train", "export and verify", "run the line", "result")
 
 RECIPE = """\
@@ -47,7 +47,7 @@ stride = 8
 dropout = 0.0
 
 [train]
-epochs = 18
+epochs = 13
 batch_size = 8
 learning_rate = 2e-3
 label_smoothing = 0.0
@@ -56,7 +56,7 @@ mask_weight = 3.0
 
 [train.augment]
 rotate_deg = 0.0
-shift = 0.0
+shift = 0.04
 scale = 0.0
 brightness = 0.1
 contrast = 0.1

@@ -9,7 +9,7 @@ from typing import Any
 from qc.bundle import open_bundle
 from qc.console import Command
 from qc.errors import GateError, UsageError
-from training.audit import audit
+from training.audit import audit, cautions
 from training.datasets import load_samples
 from training.split import apply_split, crossing_groups, group_of, split_samples, write_split
 
@@ -22,7 +22,7 @@ def data_audit(running: Command, path: Path, split: Path | None, format: str | N
     with running.step("audit") as tell:
         found = audit(samples, name, progress=tell)
     running.result(found)
-    for line in audit_lines(found):
+    for line in [*audit_lines(found), *(f"caution: {c}" for c in cautions(samples))]:
         running.say(line)
     if found["blocking"]:
         raise GateError("training is blocked", where=path, found="; ".join(found["blocking"]))

@@ -31,7 +31,7 @@ FORBIDDEN: list[tuple[str, tuple[str, ...]]] = [
 EDGE_MAY = {
     *("qc", "edge", "numpy", "cv2", "pydantic", "pydantic_core", "typer", "rich"),
     *("ai_edge_litert", "tflite_runtime", "onnxruntime", "psutil"),
-    *("fastapi", "starlette", "uvicorn", "jinja2", "markupsafe", "multipart", "anyio"),
+    *("fastapi", "starlette", "uvicorn", "jinja2", "markupsafe", "anyio"),
     *("serial", "paho", "asyncua", "pymodbus"),
 }
 """Outside the standard library, the edge may import these and nothing else."""

@@ -60,7 +60,7 @@ def verify(running: Command, path: Path) -> None:
             f"the bundle does not replay on {predictor.runtime}",
             where=path,
             expected="no verdict flip and scores within two steps",
-            found=f"{outcome.verdict_flips} flips, score error {outcome.max_score_error:.4f}",
+            found=outcome.found,
         )
 
 

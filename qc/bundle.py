@@ -191,11 +191,23 @@ class Replay:
     verdict_flips: int
     max_score_error: float
     max_map_error: float
+    missing_maps: int = 0
 
     @property
     def ok(self) -> bool:
-        """Something ran, no verdict changed, no score moved by over two quantisation steps."""
-        return self.n > 0 and self.verdict_flips == 0 and self.max_score_error <= SCORE_TOLERANCE
+        """Something ran, no verdict changed, no map is missing, and no score moved by over two
+        quantisation steps."""
+        same = self.verdict_flips == 0 and self.missing_maps == 0
+        return self.n > 0 and same and self.max_score_error <= SCORE_TOLERANCE
+
+    @property
+    def found(self) -> str:
+        """What was found, in words."""
+        missing = f", {self.missing_maps} maps missing" if self.missing_maps else ""
+        return (
+            f"{self.verdict_flips} flips of {self.n}, "
+            f"score error {self.max_score_error:.4f}{missing}"
+        )
 
 
 def _sha256(data: bytes) -> str:
@@ -341,16 +353,20 @@ def open_bundle(path: Path) -> Bundle:
 def replay(bundle: Bundle, predictor: Predictor) -> Replay:
     """Run the golden inputs on the runtime that is here and compare with the certified outputs."""
     golden, manifest = bundle.golden, bundle.manifest
-    flips, score_error, map_error = 0, 0.0, 0.0
+    flips, missing, score_error, map_error = 0, 0, 0.0, 0.0
     for i, image in enumerate(golden.images):
         prediction = predictor.predict(image)
         decision = decide(prediction, manifest.decision, manifest.class_names, manifest.good)
         flips += decision.verdict != golden.verdicts[i]
         score_error = max(score_error, float(np.abs(prediction.score - golden.score[i]).max()))
-        if golden.attention is not None and prediction.attention is not None:
+        if golden.attention is None:
+            continue
+        if prediction.attention is None:
+            missing += 1
+        else:
             difference = np.abs(prediction.attention - golden.attention[i])
             map_error = max(map_error, float(difference.max()))
-    return Replay(len(golden.images), flips, score_error, map_error)
+    return Replay(len(golden.images), flips, score_error, map_error, missing)
 
 
 def require_replay(bundle: Bundle, predictor: Predictor) -> Replay:
@@ -365,7 +381,6 @@ def require_replay(bundle: Bundle, predictor: Predictor) -> Replay:
             f"the bundle does not replay on {predictor.runtime}",
             where=bundle.path,
             expected=f"no verdict flip and scores within {SCORE_TOLERANCE:.4f}",
-            found=f"{outcome.verdict_flips} flips of {outcome.n}, "
-            f"score error {outcome.max_score_error:.4f}",
+            found=outcome.found,
         )
     return outcome

@@ -10,7 +10,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -201,11 +201,12 @@ def _line(model: type[BaseModel], error: dict[str, Any]) -> str:
 
 
 def _legal(model: type[BaseModel], keys: list[str]) -> list[str]:
-    """The names legal in the table that `keys` lead to."""
+    """The names legal in the table that `keys` lead to; a number leads into a list of tables."""
     for key in keys:
         found = model.model_fields[key].annotation if key in model.model_fields else None
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            model = found
+        for kind in (found, *get_args(found)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
     return list(model.model_fields)
 
 

@@ -337,6 +337,16 @@ def test_replay_reports_a_moved_map(sealed: Path) -> None:
     assert outcome.max_map_error == pytest.approx(0.5) and outcome.ok
 
 
+def test_a_predictor_without_the_sealed_map_does_not_replay(sealed: Path) -> None:
+    class Blind(_FirstPixel):
+        def predict(self, image: Image) -> Prediction:
+            found = super().predict(image)
+            return Prediction(found.score, None, found.infer_ns)
+
+    with pytest.raises(BundleError, match="0 flips of 4.*4 maps missing"):
+        require_replay(_opened(sealed), Blind())
+
+
 def test_a_bundle_without_golden_inputs_proves_nothing(sealed: Path) -> None:
     opened = _opened(sealed)
     none = Golden(_golden().images[:0], _golden().score[:0], None, ())

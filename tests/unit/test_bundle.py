@@ -343,7 +343,7 @@ def test_a_predictor_without_the_sealed_map_does_not_replay(sealed: Path) -> Non
             found = super().predict(image)
             return Prediction(found.score, None, found.infer_ns)
 
-    with pytest.raises(BundleError, match="0 flips of 4.*4 maps missing"):
+    with pytest.raises(BundleError, match=r"0 flips of 4.*4 maps missing"):
         require_replay(_opened(sealed), Blind())
 
 

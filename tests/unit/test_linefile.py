@@ -98,7 +98,6 @@ def test_a_misspelt_key_is_named(tmp_path: Path, old: str, new: str, said: str) 
     assert said in caught.value.message and caught.value.where == str(path)
 
 
-@pytest.mark.xfail(reason="the nearest key of a sink is sought among the line's keys", strict=True)
 def test_a_misspelt_key_of_a_sink_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"'sinks\.0\.pth', did you mean 'path'"):
         read_line(_written(tmp_path, 'path = "t.csv"', 'path = "t.csv"\npth = "u"'))

@@ -9,6 +9,7 @@ import numpy as np
 
 from qc import metrics
 from qc.decide import DecisionSpec, defect_scores
+from qc.errors import GateError
 from qc.recipe import ExportTable
 from qc.types import Verdict
 from training.evaluate import Outputs, verdicts
@@ -34,9 +35,21 @@ def compare(
     Returns:
         agreement: share of equal verdicts; recall_drop: how much less of the defects int8 flags;
         auroc and auroc_float; map_correlation: mean Pearson correlation of the maps.
+
+    Raises:
+        GateError: one of good parts and defects is missing, so nothing can be compared.
     """
     index = list(classes).index(good)
     is_defect = labels != index
+    area = metrics.auroc(is_defect, defect_scores(quantised.score, index))
+    area_float = metrics.auroc(is_defect, defect_scores(exact.score, index))
+    if area is None or area_float is None:
+        raise GateError(
+            "float and int8 cannot be compared",
+            where="VAL",
+            expected="good parts and defects",
+            found=f"{int((~is_defect).sum())} good, {int(is_defect.sum())} defects",
+        )
     judged_float = np.array(verdicts(exact, decision, classes, good))
     judged_int8 = np.array(verdicts(quantised, decision, classes, good))
     flagged_float = (judged_float[is_defect] != Verdict.OK).mean()
@@ -44,8 +57,8 @@ def compare(
     figures = {
         "agreement": float((judged_float == judged_int8).mean()),
         "recall_drop": float(flagged_float - flagged_int8),
-        "auroc": metrics.auroc(is_defect, defect_scores(quantised.score, index)) or 0.0,
-        "auroc_float": metrics.auroc(is_defect, defect_scores(exact.score, index)) or 0.0,
+        "auroc": area,
+        "auroc_float": area_float,
     }
     if exact.attention is not None and quantised.attention is not None:
         figures["map_correlation"] = _correlation(exact.attention, quantised.attention)

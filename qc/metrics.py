@@ -44,20 +44,21 @@ def auroc_interval(
     is_defect: Bools, score: Floats, groups: Sequence[str], seed: int = 0
 ) -> tuple[float, float] | None:
     """95 % interval of the AUROC by bootstrap over groups, since images of a group are alike."""
-    rows: dict[str, list[int]] = {}
-    for i, group in enumerate(groups):
-        rows.setdefault(group, []).append(i)
-    members = [np.array(r) for r in rows.values()]
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    levels, level = np.unique(score, return_inverse=True)
+    # how many defects and good parts each group has at each level of the score
+    bad, fine = (np.zeros((len(names), len(levels))) for _ in range(2))
+    np.add.at(bad, (group[is_defect], level[is_defect]), 1)
+    np.add.at(fine, (group[~is_defect], level[~is_defect]), 1)
     rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(BOOTSTRAPS):
-        drawn = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        value = auroc(is_defect[drawn], score[drawn])
-        if value is not None:
-            values.append(value)
-    if not values:
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), BOOTSTRAPS)
+    bad, fine = drawn @ bad, drawn @ fine
+    pairs = bad.sum(axis=1) * fine.sum(axis=1)
+    below = np.cumsum(fine, axis=1) - fine / 2  # a tie counts half
+    area = (bad * below).sum(axis=1)[pairs > 0] / pairs[pairs > 0]
+    if len(area) == 0:
         return None
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(area, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
@@ -159,18 +160,24 @@ def _enlarge(maps: Floats, size_hw: tuple[int, ...]) -> Floats:
     return np.stack([cv2.resize(m.astype(np.float32), size) for m in maps])
 
 
-def _aupro(maps: Floats, masks: Bools, steps: int = 200) -> float:
+def _aupro(maps: Floats, masks: Bools, steps: int = 200) -> float | None:
     regions: list[Floats] = []
     for found, mask in zip(maps, masks, strict=True):
         count, index = cv2.connectedComponents(mask.astype(np.uint8))
         regions += [np.sort(found[index == i]) for i in range(1, count)]
     background = np.sort(maps[~masks])
-    thresholds = np.quantile(background, np.linspace(1 - AUPRO_MAX_FPR, 1, steps))[::-1]
+    if len(background) == 0:
+        return None
+    known = np.quantile(background, np.linspace(1 - AUPRO_MAX_FPR, 1, steps))[::-1]
+    thresholds = [np.nextafter(background[-1], np.inf), *known]
     above = [1 - np.searchsorted(background, t, side="left") / len(background) for t in thresholds]
     covered = [
         np.mean([1 - np.searchsorted(r, t, side="left") / len(r) for r in regions])
         for t in thresholds
     ]
-    rate, overlap = np.array([0.0, *above]), np.array([0.0, *covered])
-    kept = rate <= AUPRO_MAX_FPR + 1e-9
-    return float(np.trapezoid(overlap[kept], rate[kept]) / AUPRO_MAX_FPR)
+    # from nothing found to everything found; equal values are a straight line between their ends
+    rate, overlap = np.array([0.0, *above, 1.0]), np.array([0.0, *covered, 1.0])
+    end = np.interp(AUPRO_MAX_FPR, rate, overlap)
+    kept = rate < AUPRO_MAX_FPR
+    rate, overlap = np.append(rate[kept], AUPRO_MAX_FPR), np.append(overlap[kept], end)
+    return float(np.trapezoid(overlap, rate) / AUPRO_MAX_FPR)

@@ -145,9 +145,10 @@ def evaluation_lines(found: dict[str, Any]) -> list[str]:
     else:
         lines.append("escape and overkill come with a bundle: a run has no thresholds")
     if place["pointing"] is not None:
+        overlap = "" if place["aupro"] is None else f", AUPRO {place['aupro']:.3f}"
         lines.append(
             f"map        points at the defect in {place['pointing']:.1%} "
-            f"(chance {place['pointing_chance']:.1%}), AUPRO {place['aupro']:.3f}"
+            f"(chance {place['pointing_chance']:.1%}){overlap}"
         )
     return lines
 

@@ -79,7 +79,7 @@ def fit(
     )
     keeper.steps = len(batches)
     if first:
-        model = keras.models.load_model(plan.path / "checkpoint.keras")
+        model = keras.models.load_model(plan.path / f"checkpoint-{first}.keras")
     else:
         steps = table.epochs * len(batches)
         warmup = min(len(batches), steps // 10)
@@ -101,9 +101,16 @@ def fit(
             loss_weights={"score": 1.0, "attention": table.mask_weight},
         )
     if first < table.epochs:
-        model.fit(batches, epochs=table.epochs, initial_epoch=first, verbose=0, callbacks=[keeper])
-    for name in ("checkpoint.keras", "checkpoint.npz", "checkpoint.json"):
-        (plan.path / name).unlink(missing_ok=True)
+        model.fit(
+            batches,
+            epochs=table.epochs,
+            initial_epoch=first,
+            shuffle=False,  # the batches are drawn already; Keras would draw from the process
+            verbose=0,
+            callbacks=[keeper],
+        )
+    for file in plan.path.glob("*checkpoint*"):
+        file.unlink()
     best = keeper.history[keeper.best]
     return FitResult(
         epochs=len(keeper.history),
@@ -122,6 +129,7 @@ class _Keeper(keras.callbacks.Callback):
         self.steps = 0
         self.updates = 0
         self.average: list[np.ndarray] = []
+        self.draws: list[np.ndarray] = []
         self.history: list[dict[str, float]] = []
         self.line = ""
         self.started = time.monotonic()
@@ -142,9 +150,15 @@ class _Keeper(keras.callbacks.Callback):
             return 0
         saved = json.loads(state.read_text())
         self.history, self.updates = saved["history"], saved["updates"]
-        with np.load(self.plan.path / "checkpoint.npz") as arrays:
-            self.average = [arrays[str(i)] for i in range(len(arrays.files))]
+        with np.load(self.plan.path / f"checkpoint-{len(self.history)}.npz") as arrays:
+            self.average = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
+            self.draws = list(arrays["draws"])
         return len(self.history)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        # Keras saves no state of its random generators, which dropout draws from
+        for variable, state in zip(_random_states(self.model), self.draws, strict=False):
+            variable.assign(state)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.started = time.monotonic()
@@ -205,16 +219,24 @@ class _Keeper(keras.callbacks.Callback):
 
     def _save_state(self) -> None:
         path = self.plan.path
-        _replace(path / "checkpoint.keras", self.model.save)
+        epochs = len(self.history)
+        _replace(path / f"checkpoint-{epochs}.keras", self.model.save)
         arrays = {str(i): a for i, a in enumerate(self.average)}
-        _replace(path / "checkpoint.npz", lambda p: np.savez(p, **arrays))  # type: ignore[arg-type]
+        arrays["draws"] = np.array([v.numpy() for v in _random_states(self.model)])
+        _replace(path / f"checkpoint-{epochs}.npz", lambda p: np.savez(p, **arrays))  # type: ignore[arg-type]
         with (path / "history.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
             writer.writerows(self.history)
-        # last, since it says that the others are whole
+        # after the others, which carry its epoch in their names: it says that they are whole
         state = json.dumps({"history": self.history, "updates": self.updates})
         _replace(path / "checkpoint.json", lambda p: p.write_text(state))
+        for old in path.glob(f"checkpoint-{epochs - 1}.*"):
+            old.unlink()
+
+
+def _random_states(model: keras.Model) -> list[Any]:
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
 
 
 def _finite(value: float) -> float:

@@ -60,9 +60,11 @@ def load_images(
     Raises:
         DataError: an image or mask is not readable, or a sample has several labels.
     """
-    several = [s.sample_id for s in samples if len(s.labels) != 1]
+    several = [s for s in samples if len(s.labels) != 1]
     if several:
-        raise DataError("a sample must have one class", where=several[0], found=len(several))
+        raise DataError(
+            "a sample must have one class", where=several[0].sample_id, found=several[0].labels
+        )
     height, width = spec.size_hw
     pixels = np.empty((len(samples), height, width, 3), np.uint8)
     masks = np.zeros((len(samples), height, width), np.uint8)

@@ -190,21 +190,19 @@ def open_run(path: Path, data: Path | None = None) -> RunPlan:
     try:
         facts = json.loads((path / "plan.json").read_text())
         recipe = Recipe.model_validate(facts["recipe"])
-    except (OSError, ValueError, KeyError) as error:
+        place, classes = Path(facts["data"]), tuple(facts["classes"])
+        hashes = (facts["split_hash"], facts["weights_hash"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             "this is not a run", where=path, expected="a directory written by `qc train`"
         ) from error
     if not (path / "result.json").is_file():
         raise UsageError("this run is not finished: go on with `qc train --resume`", where=path)
-    place = Path(facts["data"])
     if data is not None:
         place = dataset_path(recipe, path / "recipe.toml", data)
     _, samples = load_samples(place, recipe.data.format)
     samples = apply_split(samples, path / "split.csv")
-    return RunPlan(
-        path, recipe, place, tuple(facts["classes"]), tuple(samples), facts["split_hash"],
-        facts["weights_hash"],
-    )  # fmt: skip
+    return RunPlan(path, recipe, place, classes, tuple(samples), *hashes)
 
 
 def library_versions() -> dict[str, str]:

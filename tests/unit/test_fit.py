@@ -196,9 +196,6 @@ def test_the_same_seed_gives_the_same_numbers(done: _Done, data: _Data, tmp_path
     _go_on(data, plan, done, epoch=1)
 
 
-@pytest.mark.xfail(
-    reason="the order of the batches and the state of dropout are not restored", strict=True
-)
 def test_a_run_cut_off_in_an_epoch_goes_on_from_the_one_before(
     done: _Done, data: _Data, tmp_path: Path
 ) -> None:
@@ -208,9 +205,6 @@ def test_a_run_cut_off_in_an_epoch_goes_on_from_the_one_before(
     _go_on(data, plan, done, epoch=2)
 
 
-@pytest.mark.xfail(
-    reason="weights of one epoch are taken up with the history of the one before", strict=True
-)
 def test_a_run_cut_off_while_it_saves_is_not_half_an_epoch_on(
     done: _Done, data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

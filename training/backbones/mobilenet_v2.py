@@ -39,6 +39,13 @@ def build(
         RecipeError: the weights do not fit, their file is missing, or there is no such layer.
         FaultError: the ImageNet weights cannot be fetched.
     """
+    if table.stride not in _CUT:
+        raise RecipeError(
+            "MobileNetV2 has no cut at this stride",
+            where="model.stride",
+            expected=" or ".join(map(str, sorted(_CUT))),
+            found=table.stride,
+        )
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
     network = _network(x, table)
     names = [layer.name for layer in network.layers]

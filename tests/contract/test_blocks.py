@@ -55,7 +55,8 @@ def _inspector(name: str) -> keras.Model:
     """The smallest model the converter takes: image, features, block, head."""
     image = keras.Input((32, 32, 3), name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(image)
-    x = keras.layers.Conv2D(16, 3, strides=2, padding="same", activation="relu")(x)
+    # no activation: as after a linear bottleneck, features have two signs
+    x = keras.layers.Conv2D(16, 3, strides=2, padding="same")(x)
     x = _block(name, name="block")(x)
     score, attention = EvidenceHead(CLASSES, name="head")(x)
     score = keras.layers.Identity(name="score")(score)

@@ -2,9 +2,10 @@
 
 Woo, Park, Lee, Kweon: "CBAM: Convolutional Block Attention Module", ECCV 2018 (arXiv 1807.06521).
 Both gates see the mean and the maximum. The MLP of the channel gate is two 1x1 convolutions, so
-that the whole block converts to built-in int8 operations. Unlike in the paper the gates start open
-and alike everywhere, and learn to close: random gates hold a small network back for hundreds of
-steps.
+that the whole block converts to built-in int8 operations. The spatial gate's convolution over two
+channels is the sum of two over one: a concatenation would tie the int8 range of the features to its
+own and cut their negative half off. Unlike in the paper the gates start open and alike everywhere,
+and learn to close (docs/decisions/0002-attention-gates-start-open.md).
 """
 
 from __future__ import annotations
@@ -59,17 +60,21 @@ class CBAM(keras.layers.Layer):
             bias_initializer=keras.initializers.Constant(_OPEN / 2),
             name="excite",
         )
-        self.spatial = keras.layers.Conv2D(
-            1,
-            self.kernel_size,
-            padding="same",
-            kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(_OPEN),
-            name="spatial",
+        self.spatial_mean, self.spatial_peak = (
+            keras.layers.Conv2D(
+                1,
+                self.kernel_size,
+                padding="same",
+                kernel_initializer="zeros",
+                bias_initializer=keras.initializers.Constant(_OPEN / 2),
+                name=name,
+            )
+            for name in ("spatial_mean", "spatial_peak")
         )
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, hidden))
-        self.spatial.build((None, None, None, 2))
+        self.spatial_mean.build((None, None, None, 1))
+        self.spatial_peak.build((None, None, None, 1))
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:
@@ -77,11 +82,9 @@ class CBAM(keras.layers.Layer):
         peak = ops.max(inputs, axis=(1, 2), keepdims=True)
         gate = ops.sigmoid(self.excite(self.squeeze(mean)) + self.excite(self.squeeze(peak)))
         features = inputs * gate
-        pooled = ops.concatenate(
-            [ops.mean(features, axis=-1, keepdims=True), ops.max(features, axis=-1, keepdims=True)],
-            axis=-1,
-        )
-        return features * ops.sigmoid(self.spatial(pooled))
+        across = ops.mean(features, axis=-1, keepdims=True)
+        highest = ops.max(features, axis=-1, keepdims=True)
+        return features * ops.sigmoid(self.spatial_mean(across) + self.spatial_peak(highest))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -20,6 +20,9 @@ from qc.errors import FaultError, GateError
 from qc.quiet import quiet_stderr
 from training.pipeline import Progress
 
+_NO_RANGE = 1e-5
+"""Width of a range under which a tensor holds nothing; the converter gives 2e-6 to a constant."""
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -98,6 +101,20 @@ def _checked(data: bytes, shape: tuple[int, ...]) -> Converted:
     floats = [t.name.decode() for t in main.tensors if t.type == schema.TensorType.FLOAT32]
     if floats:
         raise GateError("float islands in the int8 graph", expected="none", found=floats[:3])
+    empty = [
+        t.name.decode()
+        for t in (main.tensors[i] for o in main.operators for i in o.outputs)
+        if t.quantization is not None
+        and t.quantization.scale is not None
+        and 255 * t.quantization.scale[0] < _NO_RANGE
+    ]
+    if empty:
+        raise GateError(
+            "a layer is the same on every calibration image: it has no int8 range, and a runtime "
+            "may refuse it or crash",
+            expected="layers that vary, so train longer or with a smaller learning_rate",
+            found=empty[:3],
+        )
     inputs = [_spec(main.tensors[i], schema) for i in main.inputs]
     outputs = [_spec(main.tensors[i], schema) for i in main.outputs]
     scores = [t for t in outputs if len(t.shape) == 2]

@@ -47,7 +47,7 @@ stride = 8
 dropout = 0.0
 
 [train]
-epochs = 13
+epochs = 11
 batch_size = 8
 learning_rate = 2e-3
 label_smoothing = 0.0

@@ -5,7 +5,8 @@ Both gates see the mean and the maximum. The MLP of the channel gate is two 1x1 
 that the whole block converts to built-in int8 operations. The spatial gate's convolution over two
 channels is the sum of two over one: a concatenation would tie the int8 range of the features to its
 own and cut their negative half off. Unlike in the paper the gates start open and alike everywhere,
-and learn to close (docs/decisions/0002-attention-gates-start-open.md).
+and learn to close, and the MLP's hidden layer is a leaky ReLU: a hidden layer that is zero on every
+image has no int8 range, and XNNPACK refuses it (docs/decisions/0002-attention-gates-start-open.md).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class CBAM(keras.layers.Layer):
         if channels is None:
             raise ValueError(f"the number of channels must be known, found {input_shape}")
         hidden = max(channels // self.ratio, 4)
-        self.squeeze = keras.layers.Conv2D(hidden, 1, activation="relu", name="squeeze")
+        self.squeeze = keras.layers.Conv2D(hidden, 1, activation="leaky_relu", name="squeeze")
         self.excite = keras.layers.Conv2D(
             channels,
             1,

@@ -24,7 +24,7 @@ from qc.errors import FaultError, UsageError
 from qc.journal import Journal
 from qc.types import Verdict
 
-LOTS, PARTS_PER_LOT = 20, 60
+LOTS, PARTS_PER_LOT = 40, 30
 _STEPS = ("draw", "audit", "split by lot", "train", "export and verify", "run the line", "result")
 
 RECIPE = """\

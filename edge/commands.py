@@ -47,19 +47,20 @@ def verify(running: Command, path: Path) -> None:
                 "verdict_flips": outcome.verdict_flips,
                 "max_score_error": outcome.max_score_error,
                 "max_map_error": outcome.max_map_error,
+                "score_tolerance": outcome.tolerance,
             },
         }
     )
     running.say(
         f"{path.name} {bundle.manifest.bundle_id}: every byte as sealed; on {predictor.runtime} "
         f"{outcome.verdict_flips} of {outcome.n} golden verdicts differ, "
-        f"largest score error {outcome.max_score_error:.4f}"
+        f"largest score error {outcome.max_score_error:.4f} of {outcome.tolerance:.4f} allowed"
     )
     if not outcome.ok:
         raise GateError(
             f"the bundle does not replay on {predictor.runtime}",
             where=path,
-            expected="no verdict flip and scores within two steps",
+            expected=outcome.expected,
             found=outcome.found,
         )
 

@@ -16,6 +16,7 @@ from export.fit_decision import fit_decision
 from export.parity import candidate, compare, why_not
 from qc import plugins
 from qc.bundle import (
+    SCORE_TOLERANCE,
     SEALED_PARTS,
     Bundle,
     Golden,
@@ -35,8 +36,8 @@ from training.steps import load_model
 Steps = Callable[[str], AbstractContextManager[Progress]]
 """Opens a named progress bar."""
 
-_MARGIN = 4 / 256
-"""Golden inputs keep this distance from the thresholds, so that a flip means a changed model."""
+_SPREAD = 8 / 256
+"""Golden inputs are images on which two kernels of int8 differ by no more than this."""
 
 
 def export_run(
@@ -71,10 +72,13 @@ def export_run(
     with steps("quantise") as tell:
         converted = to_int8(model, calibration.pixels, progress=tell, quiet=quiet)
     facts = _facts(plan, converted, calibration_hash(chosen))
+    draft = _draft(path, converted, facts)
     with steps("float on VAL") as tell:
         exact = run_keras(model, val.pixels, tell)
     with steps("int8 on VAL") as tell:
-        outputs = run_predictor(_predictor(_draft(path, converted, facts)), val.pixels, tell)
+        outputs = run_predictor(_predictor(draft), val.pixels, tell)
+    with steps("int8, own kernels") as tell:
+        plain = run_predictor(_predictor(draft, delegate=False), val.pixels, tell)
     is_defect = val.labels != classes.index(good)
     decision = fit_decision(
         defect_scores(outputs.score, classes.index(good)),
@@ -92,6 +96,7 @@ def export_run(
         len(converted.model),
         float(np.median(outputs.infer_ms)),
         **parity,
+        kernel_agreement=_same_verdicts(outputs, plain, decision, plan),
         why_not=reason,
     )
     if reason is not None:
@@ -102,11 +107,18 @@ def export_run(
         "val_float": measure(val, exact, **named),
         "candidates": [_stable(row)],
     }
-    golden = _golden(val, outputs, decision, plan)
+    golden, tolerance = _golden(val, outputs, plain, decision, plan)
+    facts["replay_tolerance"] = tolerance
     write_bundle(path, model=converted.model, golden=golden, report=report, facts=facts)
     sealed = open_bundle(path)
     require_replay(sealed, _predictor(sealed))
     return _result(path, row)
+
+
+def _same_verdicts(first: Outputs, second: Outputs, decision: DecisionSpec, plan: RunPlan) -> float:
+    """Share of equal verdicts."""
+    judged = [verdicts(o, decision, plan.classes, plan.recipe.data.good) for o in (first, second)]
+    return float(np.mean([a is b for a, b in zip(*judged, strict=True)]))
 
 
 def _result(path: Path | None, row: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +137,10 @@ def _stable(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "latency_ms"}
 
 
-def _predictor(bundle: Bundle) -> Predictor:
-    """The very predictor that ships."""
-    made: Predictor = plugins.resolve("predictor", "litert").LiteRTPredictor(bundle)
+def _predictor(bundle: Bundle, *, delegate: bool = True) -> Predictor:
+    """The very predictor that ships; without the delegate, on the runtime's own kernels."""
+    litert = plugins.resolve("predictor", "litert")
+    made: Predictor = litert.LiteRTPredictor(bundle, delegate=delegate)
     return made
 
 
@@ -202,26 +215,36 @@ def _overlay_range(outputs: Outputs, val: Images, good: int) -> dict[str, float]
     return {"lo": round(low, 4), "hi": round(max(high, low + 1.0), 4)}
 
 
-def _golden(val: Images, outputs: Outputs, decision: DecisionSpec, plan: RunPlan) -> Golden:
-    """VAL images of every class, away from the thresholds, with what int8 made of them."""
+def _golden(
+    val: Images, outputs: Outputs, plain: Outputs, decision: DecisionSpec, plan: RunPlan
+) -> tuple[Golden, float]:
+    """VAL images of every class with what int8 made of them, and the tolerance of their replay.
+
+    They are images on which XNNPACK and the runtime's own kernels, `plain`, nearly agree, further
+    away from the thresholds than that: a flip is a changed model, on either. How often the verdicts
+    of the two differ on the whole of VAL stands in the report.
+    """
+    spread = np.abs(plain.score - outputs.score).max(axis=1)
     value = defect_scores(outputs.score, plan.classes.index(plan.recipe.data.good))
     borders = np.array([*decision.ok_below.values(), *decision.ng_above.values()])
-    clear = np.abs(value[:, None] - borders).min(axis=1) >= _MARGIN
+    distance = np.abs(value[:, None] - borders).min(axis=1)
+    clear = (spread <= _SPREAD) & (distance > _SPREAD + SCORE_TOLERANCE)
     rows = {s.sample_id: i for i, s in enumerate(val.samples)}
     candidates = [s for s in val.samples if clear[rows[s.sample_id]]]
-    count = plan.recipe.export.golden_images
     if len(candidates) < 16:
         raise GateError(
-            "too few VAL images are clear of the thresholds to certify the bundle",
+            "too few VAL images can certify the bundle",
             where=plan.path,
-            expected="at least 16",
+            expected="at least 16 clear of the thresholds, on which int8 kernels agree",
             found=len(candidates),
         )
-    chosen = [rows[s.sample_id] for s in choose_stratified(candidates, count, plan.recipe.seed)]
+    count, seed = plan.recipe.export.golden_images, plan.recipe.seed
+    chosen = [rows[s.sample_id] for s in choose_stratified(candidates, count, seed)]
     judged = verdicts(outputs, decision, plan.classes, plan.recipe.data.good)
-    return Golden(
+    golden = Golden(
         images=val.pixels[chosen],
         score=outputs.score[chosen],
         attention=None if outputs.attention is None else outputs.attention[chosen],
         verdicts=tuple(str(judged[i]) for i in chosen),
     )
+    return golden, round(SCORE_TOLERANCE + float(spread[chosen].max()), 6)

@@ -29,6 +29,9 @@ MAX_BYTES = 256 * 1024 * 1024
 SCORE_TOLERANCE = 2.5 / 256
 """Two quantisation steps of a uint8 score, with room for rounding in float."""
 
+MAX_TOLERANCE = 0.2
+"""What a bundle may allow at most."""
+
 SEALED_PARTS = ("model", "labels.txt", "golden.npz", "report.json")
 """What the manifest holds a checksum of."""
 
@@ -95,6 +98,7 @@ class Manifest(_Strict):
     score: TensorSpec
     attention: TensorSpec | None
     decision: DecisionSpec
+    replay_tolerance: float = Field(default=SCORE_TOLERANCE, ge=SCORE_TOLERANCE, le=MAX_TOLERANCE)
     overlay: OverlaySpec
     target: str
     provenance: Provenance
@@ -191,14 +195,20 @@ class Replay:
     verdict_flips: int
     max_score_error: float
     max_map_error: float
-    missing_maps: int = 0
+    missing_maps: int
+    tolerance: float
 
     @property
     def ok(self) -> bool:
-        """Something ran, no verdict changed, no map is missing, and no score moved by over two
-        quantisation steps."""
+        """Something ran, no verdict changed, no map is missing, and no score moved by more than the
+        bundle allows."""
         same = self.verdict_flips == 0 and self.missing_maps == 0
-        return self.n > 0 and same and self.max_score_error <= SCORE_TOLERANCE
+        return self.n > 0 and same and self.max_score_error <= self.tolerance
+
+    @property
+    def expected(self) -> str:
+        """What was expected, in words."""
+        return f"no verdict flip and scores within {self.tolerance:.4f}"
 
     @property
     def found(self) -> str:
@@ -366,7 +376,8 @@ def replay(bundle: Bundle, predictor: Predictor) -> Replay:
         else:
             difference = np.abs(prediction.attention - golden.attention[i])
             map_error = max(map_error, float(difference.max()))
-    return Replay(len(golden.images), flips, score_error, map_error, missing)
+    tolerance = manifest.replay_tolerance
+    return Replay(len(golden.images), flips, score_error, map_error, missing, tolerance)
 
 
 def require_replay(bundle: Bundle, predictor: Predictor) -> Replay:
@@ -380,7 +391,7 @@ def require_replay(bundle: Bundle, predictor: Predictor) -> Replay:
         raise BundleError(
             f"the bundle does not replay on {predictor.runtime}",
             where=bundle.path,
-            expected=f"no verdict flip and scores within {SCORE_TOLERANCE:.4f}",
+            expected=outcome.expected,
             found=outcome.found,
         )
     return outcome

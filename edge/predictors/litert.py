@@ -1,13 +1,15 @@
 """Runs a bundle's model with LiteRT, or with its older name `tflite-runtime`, on the CPU.
 
-Both give the same numbers for the built-in integer kernels; the replay of the golden inputs proves
-it on the machine at hand.
+LiteRT hands int8 to XNNPACK, `tflite-runtime` does not: they round otherwise, by what the export
+measured and sealed as the bundle's tolerance. The replay of the golden inputs proves it on the
+machine at hand.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +32,8 @@ class LiteRTPredictor:
     Args:
         bundle: an opened bundle.
         num_threads: CPU threads of one pass, at least 1.
+        delegate: False leaves XNNPACK out: the runtime's own kernels, which `tflite-runtime` has
+            for int8 on any machine, and which round otherwise.
 
     Attributes:
         runtime: name and version of what runs the model.
@@ -39,10 +43,10 @@ class LiteRTPredictor:
         FaultError: no runtime is installed.
     """
 
-    def __init__(self, bundle: Bundle, num_threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, num_threads: int = 1, *, delegate: bool = True) -> None:
         if num_threads < 1:
             raise UsageError("num_threads is wrong", expected="at least 1", found=num_threads)
-        make, self.runtime = _runtime()
+        make, self.runtime = _runtime(delegate)
         self.bundle = bundle
         self.num_threads = num_threads
         manifest = bundle.manifest
@@ -125,14 +129,19 @@ class LiteRTPredictor:
         return np.asarray(real, np.float32)
 
 
-def _runtime() -> tuple[Callable[..., Any], str]:
-    """The interpreter class that is installed, and its name with its version."""
+def _runtime(delegate: bool) -> tuple[Callable[..., Any], str]:
+    """What makes an interpreter of the runtime that is installed, and its name with its version."""
     for distribution, package in _RUNTIMES.items():
         try:
             module = import_module(f"{package}.interpreter")
         except ModuleNotFoundError:
             continue
-        return module.Interpreter, f"{distribution} {version(distribution)}"
+        name = f"{distribution} {version(distribution)}"
+        if delegate:
+            return module.Interpreter, name
+        plain = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        make = partial(module.Interpreter, experimental_op_resolver_type=plain)
+        return make, f"{name} without XNNPACK"
     raise FaultError(
         "no TFLite runtime is installed",
         expected=f"{' or '.join(_RUNTIMES)}: pip install 'attention-qc[edge]'",

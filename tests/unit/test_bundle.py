@@ -330,6 +330,10 @@ def test_a_moved_score_is_refused_without_any_flip(sealed: Path) -> None:
     assert replay(alone, _FirstPixel(shift=SCORE_TOLERANCE - 1e-4)).ok
     moved = replay(alone, _FirstPixel(shift=SCORE_TOLERANCE + 1e-4))
     assert moved.verdict_flips == 0 and not moved.ok
+    wider = opened.manifest.model_copy(update={"replay_tolerance": 0.04})
+    allowed = Bundle(opened.path, wider, opened.model, golden, {})
+    assert replay(allowed, _FirstPixel(shift=0.039)).ok
+    assert not replay(allowed, _FirstPixel(shift=0.041)).ok
 
 
 def test_replay_reports_a_moved_map(sealed: Path) -> None:

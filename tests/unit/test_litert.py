@@ -113,6 +113,17 @@ def test_stored_numbers_become_real_ones(tmp_path: Path) -> None:
     assert predictor.runtime == f"ai-edge-litert {version('ai-edge-litert')}"
 
 
+def test_without_the_delegate_it_says_so_and_measures_the_same(tmp_path: Path) -> None:
+    """A mean of whole numbers leaves nothing to round otherwise."""
+    bundle = tiny(tmp_path)
+    plain = LiteRTPredictor(bundle, delegate=False)
+    assert plain.runtime.endswith("without XNNPACK")
+    image = np.full((4, 4, 3), 2, np.uint8)
+    np.testing.assert_array_equal(
+        plain.predict(image).score, LiteRTPredictor(bundle).predict(image).score
+    )
+
+
 def test_a_prediction_is_not_changed_by_the_next(tmp_path: Path) -> None:
     predictor = LiteRTPredictor(tiny(tmp_path), num_threads=2)
     first = predictor.predict(np.full((4, 4, 3), 1, np.uint8))

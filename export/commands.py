@@ -22,7 +22,7 @@ def export(running: Command, run: Path, *, out: Path | None, data: Path | None) 
         f"int8: {row['bytes'] / 1024:.0f} kB, {row['latency_ms']:.2f} ms; on VAL AUROC "
         f"{row['auroc']:.3f} (float {row['auroc_float']:.3f}), "
         f"verdicts agree on {row['agreement']:.1%} with float, on {row['kernel_agreement']:.1%} "
-        "between XNNPACK and the runtime's own kernels"
+        "between the runtimes' kernels"
     )
     if found["gate"] != "pass":
         raise GateError(f"int8 fails the gate on VAL: {row['why_not']}", where=run)

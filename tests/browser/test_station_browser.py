@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import uvicorn
+from unit.toy_line import unsealed
 
 from edge.station.app import create_app
 from qc.bundle import Manifest
@@ -32,42 +33,23 @@ HOT_YX = (0.35, 0.6)
 
 
 def make_manifest() -> Manifest:
-    tensor = {"shape": (1, 224, 224, 3), "dtype": "uint8", "scale": 1 / 255, "zero_point": 0}
-    return Manifest.model_validate(
-        {
-            "bundle_id": "7c1e9a40b52f6d83",
-            "name": "brushed-plates",
-            "task": "multiclass",
-            "classes": [
-                {"name": name, "severity": severity}
-                for name, severity in zip(CLASSES, ("good", "major", "major", "minor"), strict=True)
-            ],
-            "preprocess": {"size_hw": (224, 224)},
-            "input": {"name": "image", **tensor},
-            "score": {"name": "score", **tensor},
-            "attention": {"name": "attention", **tensor},
-            "decision": {
-                "ok_below": {"scratch": 0.18, "dent": 0.24, "stain": 0.31},
-                "ng_above": {"scratch": 0.62, "dent": 0.71, "stain": 0.8},
-                "max_escape": 0.01,
-                "max_overkill": 0.05,
-            },
-            "overlay": {"lo": -1.5, "hi": 6.25},
-            "target": "cpu",
-            "provenance": {
-                "recipe_hash": "r",
-                "split_hash": "s",
-                "calibration_hash": "c",
-                "dataset": "drawn",
-                "seed": 1,
-                "commit": "0000000",
-                "versions": {},
-            },
-            "data_licence": "CC0-1.0",
-            "model_bytes": 1,
-            "sha256": dict.fromkeys(("model", "labels.txt", "golden.npz", "report.json"), "0"),
-        }
-    )
+    severities = ("good", "major", "major", "minor")
+    changes = {
+        "bundle_id": "7c1e9a40b52f6d83",
+        "name": "brushed-plates",
+        "classes": [
+            {"name": name, "severity": severity}
+            for name, severity in zip(CLASSES, severities, strict=True)
+        ],
+        "decision": {
+            "ok_below": {"scratch": 0.18, "dent": 0.24, "stain": 0.31},
+            "ng_above": {"scratch": 0.62, "dent": 0.71, "stain": 0.8},
+            "max_escape": 0.01,
+            "max_overkill": 0.05,
+        },
+        "overlay": {"lo": -1.5, "hi": 6.25},
+    }
+    return unsealed(**changes)
 
 
 def draw_plate(seed: int, defect: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from starlette.testclient import TestClient
+from unit.toy_line import unsealed
 
 from qc.bundle import Manifest
 from qc.journal import JournalWriter
@@ -20,43 +21,18 @@ SAME = {"origin": "http://testserver"}
 
 
 def make_manifest(lo: float = 0.0, hi: float = 4.0) -> Manifest:
-    tensor = {"shape": (1, 8, 8, 3), "dtype": "uint8", "scale": 1 / 255, "zero_point": 0}
-    return Manifest.model_validate(
-        {
-            "bundle_id": "abcdef0123456789",
-            "name": "plates",
-            "task": "multiclass",
-            "classes": [
-                {"name": "good", "severity": "good"},
-                {"name": "scratch", "severity": "major"},
-                {"name": "dent", "severity": "minor"},
-            ],
-            "preprocess": {"size_hw": (8, 8)},
-            "input": {"name": "image", **tensor},
-            "score": {"name": "score", **tensor},
-            "attention": {"name": "attention", **tensor},
-            "decision": {
-                "ok_below": {"scratch": 0.2, "dent": 0.3},
-                "ng_above": {"scratch": 0.7, "dent": 1.01},
-                "max_escape": 0.01,
-                "max_overkill": 0.05,
-            },
-            "overlay": {"lo": lo, "hi": hi},
-            "target": "cpu",
-            "provenance": {
-                "recipe_hash": "r",
-                "split_hash": "s",
-                "calibration_hash": "c",
-                "dataset": "drawn",
-                "seed": 1,
-                "commit": "0000000",
-                "versions": {},
-            },
-            "data_licence": "CC0-1.0",
-            "model_bytes": 1,
-            "sha256": dict.fromkeys(("model", "labels.txt", "golden.npz", "report.json"), "0"),
-        }
-    )
+    changes = {
+        "bundle_id": "abcdef0123456789",
+        "name": "plates",
+        "decision": {
+            "ok_below": {"scratch": 0.2, "dent": 0.3},
+            "ng_above": {"scratch": 0.7, "dent": 1.01},
+            "max_escape": 0.01,
+            "max_overkill": 0.05,
+        },
+        "overlay": {"lo": lo, "hi": hi},
+    }
+    return unsealed(**changes)
 
 
 def evidence() -> np.ndarray:

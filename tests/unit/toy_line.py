@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from qc.bundle import Bundle, Golden, Manifest, open_bundle, write_bundle
+from qc.bundle import SEALED_PARTS, Bundle, Golden, Manifest, open_bundle, write_bundle
 from qc.types import Frame, Image, Inspection, Prediction, Verdict, utc_now
 
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(64)
@@ -54,6 +54,12 @@ def facts() -> dict[str, Any]:
         },
         "data_licence": "none",
     }
+
+
+def unsealed(**changes: Any) -> Manifest:
+    """The manifest of `facts`, changed, without a bundle that it was sealed in."""
+    sealed = {"model_bytes": 1, "sha256": dict.fromkeys(SEALED_PARTS, "0")}
+    return Manifest.model_validate(facts() | sealed | changes)
 
 
 class FirstPixel:

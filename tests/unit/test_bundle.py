@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from toy_line import facts
 
 from qc import bundle as bundle_module
 from qc.bundle import (
@@ -33,14 +34,11 @@ REPORT = {"auroc": 0.9, "n": 4}
 
 def _facts() -> dict[str, Any]:
     tensor = {"name": "t", "shape": (1, 4, 4, 3), "dtype": "uint8", "scale": 1.0, "zero_point": 0}
-    return {
-        "name": "toy",
-        "task": "multiclass",
+    return facts() | {
         "classes": [
             {"name": "good", "severity": "good"},
             {"name": "hole", "severity": "major"},
         ],
-        "preprocess": {"size_hw": (4, 4)},
         "input": tensor,
         "score": tensor | {"shape": (1, 2)},
         "attention": tensor | {"shape": (1, 2, 2, 2), "dtype": "float32"},
@@ -51,17 +49,6 @@ def _facts() -> dict[str, Any]:
             "max_overkill": 0.05,
         },
         "overlay": {"lo": 0.0, "hi": 2.0},
-        "target": "cpu",
-        "provenance": {
-            "recipe_hash": "r",
-            "split_hash": "s",
-            "calibration_hash": "c",
-            "dataset": "toy",
-            "seed": 0,
-            "commit": "none",
-            "versions": {"numpy": "2"},
-        },
-        "data_licence": "none",
     }
 
 

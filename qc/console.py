@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TextIO
 
 import typer
@@ -140,9 +141,28 @@ def load(extra: str, dotted: str) -> Callable[..., Any]:
     try:
         function: Callable[..., Any] = getattr(import_module(module_name), function_name)
     except ImportError as error:
-        raise UsageError(
-            f"this command needs the '{extra}' extra: pip install 'attention-qc[{extra}]'",
-            where=error.name or "",
-            found="not installed",
-        ) from error
+        raise _missing(extra, error.name or module_name) from error
     return function
+
+
+def need(extra: str, *modules: str) -> None:
+    """Refuse a command before it begins where what it will import later is not installed.
+
+    Raises:
+        UsageError: a module is missing; names the extra that brings it.
+    """
+    for name in modules:
+        try:
+            found = find_spec(name)
+        except ValueError:  # blocked: it stands in sys.modules as None
+            found = None
+        if found is None:
+            raise _missing(extra, name)
+
+
+def _missing(extra: str, module: str) -> UsageError:
+    return UsageError(
+        f"this command needs the '{extra}' extra: pip install 'attention-qc[{extra}]'",
+        where=module,
+        found="not installed",
+    )

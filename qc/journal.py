@@ -32,6 +32,7 @@ from qc.journal_read import (
     Journal,
     Row,
     check_schema,
+    is_blank,
     schema,
     stamp,
 )
@@ -169,10 +170,10 @@ class JournalWriter:
         connection = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self.path.exists() or self.path.stat().st_size == 0
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
+            new = is_blank(connection)
             if not new:
                 check_schema(connection, self.path)
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()

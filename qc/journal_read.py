@@ -65,6 +65,15 @@ def schema() -> list[str]:
     return statements
 
 
+def is_blank(connection: sqlite3.Connection) -> bool:
+    """Whether an opened file holds nothing yet: new, or left by a disk that was full."""
+    try:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError:
+        return False  # `check_schema` says why
+    return bool(tables == 0)
+
+
 def check_schema(connection: sqlite3.Connection, path: Path) -> None:
     """Judge an opened database.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
+from qc.console import need
 from qc.quiet import quiet_stderr
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
@@ -16,7 +17,11 @@ def wake(quiet: bool) -> None:
 
     Args:
         quiet: hide what they print while they look for accelerators.
+
+    Raises:
+        UsageError: they are not installed.
     """
+    require()
     _keep_memory()
     with quiet_stderr(quiet):
         import keras  # noqa: F401
@@ -24,6 +29,15 @@ def wake(quiet: bool) -> None:
 
         tf.config.experimental.enable_op_determinism()
         tf.constant(0.0)
+
+
+def require() -> None:
+    """Refuse where TensorFlow or Keras is not installed, without the seconds of importing them.
+
+    Raises:
+        UsageError: names the extra that brings them.
+    """
+    need("train", "tensorflow", "keras", "albumentations")
 
 
 def _keep_memory() -> None:

@@ -83,9 +83,10 @@ def train(
     resume: bool,
 ) -> Path:
     """Train a recipe; the run directory."""
-    from training.backend import wake
+    from training.backend import require, wake
     from training.run import plan_run, start_run
 
+    require()
     plan = plan_run(recipe, data=data, runs=runs, seed=seed, weights=weights)
     if start_run(plan, recipe, resume=resume):
         wake(quiet=not running.verbose)

@@ -288,9 +288,6 @@ def test_a_journal_on_a_disk_that_fills_up(made: Made, tmp_path: Path) -> None:
                 assert read_image(disk / row.image_path).shape == (64, 64, 3)
 
 
-@pytest.mark.xfail(
-    reason="the empty database of a full disk is taken for a foreign one", strict=True
-)
 def test_a_line_starts_again_once_the_disk_has_room(
     made: Made, pictures: Path, tmp_path: Path
 ) -> None:
@@ -361,12 +358,7 @@ app()
     ("extra", "missing", "arguments"),
     [
         ("station", "uvicorn", ["review", "journal.sqlite"]),
-        pytest.param(
-            "train",
-            "keras,tensorflow",
-            ["train", "recipe.toml", "--runs", "runs"],
-            marks=pytest.mark.xfail(reason="the import comes after the plan", strict=True),
-        ),
+        ("train", "keras,tensorflow", ["train", "recipe.toml", "--runs", "runs"]),
     ],
 )
 def test_a_command_names_the_extra_it_needs(

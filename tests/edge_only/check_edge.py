@@ -1,11 +1,9 @@
 """What an installation of the edge extra alone must do; plain Python, for nothing else is there.
 
-    python check_edge.py BUNDLE IMAGES [--may-refuse]
+    python check_edge.py BUNDLE IMAGES
 
 BUNDLE is a bundle of this project and IMAGES a folder of pictures. What is installed is what is
-checked: run it with -P, from another folder than the checkout. With `--may-refuse` a runtime on
-which the bundle does not replay passes where every command refuses it and a copy of the bundle that
-was certified on that runtime works: no verdict without a replay.
+checked: run it with -P, from another folder than the checkout.
 """
 
 from __future__ import annotations
@@ -31,8 +29,7 @@ IMAGES = 40
 
 def main(arguments: list[str]) -> int:
     """Run every check; the exit code."""
-    may_refuse = "--may-refuse" in arguments
-    places = [Path(a).resolve() for a in arguments if a != "--may-refuse"]
+    places = [Path(a).resolve() for a in arguments]
     if len(places) != 2 or not places[0].is_file() or not places[1].is_dir():
         print(__doc__, file=sys.stderr)
         return 2
@@ -43,10 +40,6 @@ def main(arguments: list[str]) -> int:
         pictures = copy_pictures(images, home / "pictures")
         verified, code = qc(home, "verify", bundle)
         say(f"verify: {verified['runtime']}, golden {verified['golden']}")
-        if code == 1 and may_refuse:
-            check_refusal(home, bundle, pictures)
-            bundle = certify_here(bundle, home / "certified_here.tflite")
-            verified, code = qc(home, "verify", bundle)
         check(code == 0 and verified["ok"] is True, f"the bundle does not replay: {verified}")
         shown = check_show(home, bundle)
         inspected = check_inspect(home, bundle, pictures, shown)
@@ -141,49 +134,6 @@ def check_run(home: Path, bundle: Path, pictures: list[Path], verdicts: dict[str
     flagged = len(list((home / "flagged").iterdir()))
     check(flagged == judged["NG"] + judged["REVIEW"], f"folder sink: {flagged} files")
     say(f"run: {rows} journaled {judged}, p50 {found['p50_ms']:.2f} ms")
-
-
-def check_refusal(home: Path, bundle: Path, pictures: list[Path]) -> None:
-    """A bundle that does not replay judges nothing."""
-    line = write_line(home, bundle)
-    for arguments in (("inspect", bundle, pictures[0], "--out", home / "out"), ("run", line)):
-        found, code = qc(home, *arguments)
-        message = found.get("error", {}).get("message", "")
-        check(code == 2 and "does not replay" in message, f"{arguments[0]}: exit {code}, {found}")
-    check(not (home / "out").exists(), "inspect wrote an overlay all the same")
-    if (home / "journal.sqlite").exists():
-        connection = sqlite3.connect(home / "journal.sqlite")
-        rows = connection.execute("SELECT count(*) FROM inspections").fetchone()[0]
-        connection.close()
-        check(rows == 0, f"{rows} inspections were journaled all the same")
-    say("REFUSED: the bundle does not replay on this runtime, and no command judges with it")
-
-
-def certify_here(path: Path, out: Path) -> Path:
-    """A copy of a bundle whose golden outputs and verdicts are those of this runtime."""
-    import numpy as np
-
-    from edge.predictors.litert import LiteRTPredictor
-    from qc.bundle import Golden, open_bundle, write_bundle
-    from qc.decide import decide
-
-    bundle = open_bundle(path)
-    predictor, manifest = LiteRTPredictor(bundle), bundle.manifest
-    passes = [predictor.predict(image) for image in bundle.golden.images]
-    verdicts = [
-        decide(p, manifest.decision, manifest.class_names, manifest.good).verdict for p in passes
-    ]
-    golden = Golden(
-        images=bundle.golden.images,
-        score=np.stack([p.score for p in passes]),
-        attention=np.stack([p.attention for p in passes]) if manifest.attention else None,
-        verdicts=tuple(v.value for v in verdicts),
-    )
-    sealed = ("bundle_id", "model_bytes", "sha256", "schema_version")
-    facts = {k: v for k, v in manifest.model_dump().items() if k not in sealed}
-    write_bundle(out, model=bundle.model, golden=golden, report=bundle.report, facts=facts)
-    say(f"from here on with a copy that was certified on {predictor.runtime}")
-    return out
 
 
 def write_line(home: Path, bundle: Path) -> Path:

@@ -157,7 +157,7 @@ def draw_overlay(
     band.verdict(word, measured)
     for text in texts:
         band.line(text)
-    band.scale(level is not None)
+    band.scale(word, level is not None)
     top = np.full((height, canvas_width, 3), _BAND, np.uint8)
     top[:, :width] = picture
     return np.vstack([top, band.pixels])
@@ -269,10 +269,12 @@ class _Band:
         self._put(text, self.pad, 0.45, _FAINT)
         self.top += self.row
 
-    def scale(self, has_map: bool) -> None:
-        """The colour bar with its meaning, or that there is no map."""
+    def scale(self, word: Verdict, has_map: bool) -> None:
+        """The colour bar with its meaning, or why there is no map."""
         if not has_map:
-            self._put("no map: this model does not show where it looked", self.pad, 0.45, _FAINT)
+            measured = word is not Verdict.FAULT
+            why = "this model does not show where it looked" if measured else "nothing was measured"
+            self._put(f"no map: {why}", self.pad, 0.45, _FAINT)
             return
         self._put("low", self.pad, 0.4, _FAINT)
         left = self.pad + self._width("low", 0.4, 1) + self._px(6)

@@ -57,6 +57,24 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """Where a labelled thing lies in an image, as its annotation says.
+
+    Args:
+        label: the class.
+        points: corners (x, y) of a closed polygon, pixels of the decoded image; four for a box.
+        is_box: the annotation is a box: the thing fills it only in part.
+    """
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    is_box: bool
+
+    def __post_init__(self) -> None:
+        _check(len(self.points) >= 3, f"points of {self.label}", "at least 3", len(self.points))
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled image of a dataset.
 
@@ -65,6 +83,7 @@ class Sample:
         image_path: the image file.
         labels: class names, at least one.
         mask_path: the defect mask (255 where the defect is), or None where none was drawn.
+        regions: boxes and polygons; where there is no mask, they are filled to make one.
         group: the physical piece or lot; samples of one group never stand in two splits.
         split: "train", "val", "test", or None before splitting.
     """
@@ -73,6 +92,7 @@ class Sample:
     image_path: Path
     labels: tuple[str, ...]
     mask_path: Path | None = None
+    regions: tuple[Region, ...] = ()
     group: str = ""
     split: str | None = None
 

@@ -8,7 +8,9 @@ for new ones.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,8 @@ def _network(x: Any, table: ModelTable) -> keras.Model:
 
     if table.weights == "imagenet":
         try:
-            return make("imagenet")
+            with redirect_stdout(sys.stderr):  # Keras announces its download on stdout
+                return make("imagenet")
         except ValueError as error:
             raise RecipeError(
                 "there are no ImageNet weights for this width", where="model.width", found=error

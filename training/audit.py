@@ -2,14 +2,15 @@
 
 Each image is decoded once, by the reader that the line uses. Kept of it are a SHA-256 of its
 pixels, which finds the same picture under two names, and a 16 x 16 grey thumbnail of zero mean and
-unit length, which finds a picture that was saved again, scaled or lit otherwise. Thumbnails are
-compared in blocks, so memory grows with the number of images and not with its square.
+unit length, which finds a picture that was saved again, scaled, lit otherwise, mirrored or turned
+by quarters. Thumbnails are compared in blocks, so memory grows with the number of images and not
+with its square.
 
 Two nearest-neighbour accuracies on thumbnails measure how far a split can leak: `random` lets an
 image learn from every other one, `grouped` only from other groups. Far apart, they say that a
 random split flatters every figure, and that the groups are needed.
 
-Limits, said plainly: a turned, mirrored or strongly cropped copy is not found. Which class is good
+Limits, said plainly: a slightly turned or strongly cropped copy is not found. Which class is good
 is not known here: a class is held to be a defect class as soon as one of its masks is not empty.
 A film of slow changes looks like parts in a fixture: of it only the closest copies are listed.
 """
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from qc.errors import DataError
 from qc.imageio import read_image, read_mask
 from qc.types import Image, Sample
+from training.shortcuts import properties, shortcuts
 from training.split import crossing_groups, group_of
 
 THUMBNAIL = 16
@@ -51,6 +53,9 @@ NEAR_SHARE = 0.125
 its nearest one of another group. Drawn parts in a fixture that were no copies came no closer than a
 fifth of it unless almost free of noise, while copies saved as JPEG stayed below a tenth."""
 
+FEW_GROUPS = 10
+"""A class of fewer groups has about two of them in TEST: its figures say little."""
+
 _BLOCK = 1024
 
 _Floats = NDArray[np.float32]
@@ -65,6 +70,7 @@ class _Read:
     samples: list[Sample]
     digests: list[str]
     thumbnails: _Floats
+    properties: list[dict[str, str]]
 
 
 def audit(
@@ -105,21 +111,34 @@ def audit(
         "annotation_errors": annotation_errors,
         "groups": len({group_of(s) for s in samples}),
         "leakage": leakage,
+        "shortcuts": shortcuts(read.samples, read.properties),
+        "cautions": cautions(samples),
         "blocking": _blocking(unreadable, cross_split, conflicts),
     }
 
 
 def cautions(samples: Iterable[Sample]) -> list[str]:
-    """What limits the claims and does not block training: classes of fewer than three groups."""
+    """What limits the claims and does not block training: classes of few groups."""
     groups: defaultdict[str, set[str]] = defaultdict(set)
+    images: Counter[str] = Counter()
+    samples = list(samples)
     for sample in samples:
+        images.update(sample.labels)
         for label in sample.labels:
             groups[label].add(group_of(sample))
-    return [
-        f"class {label} has {len(found)} group(s): it cannot stand in train, val and test at once"
-        for label, found in sorted(groups.items())
-        if len(found) < 3
-    ]
+    found = []
+    if len({group_of(s) for s in samples}) == len(samples) > 1:
+        found.append(
+            "no two images share a group: where several show one piece, lot or patient, say so in "
+            "groups.csv, or any split will flatter"
+        )
+    for label, pieces in sorted(groups.items()):
+        has = f"class {label} has {images[label]} images of {len(pieces)} group(s)"
+        if len(pieces) < 3:
+            found.append(f"{has}: it cannot stand in train, val and test at once")
+        elif len(pieces) < FEW_GROUPS:
+            found.append(f"{has}: expect wide intervals")
+    return found
 
 
 def _read_all(
@@ -129,6 +148,7 @@ def _read_all(
     kept: list[Sample] = []
     digests: list[str] = []
     thumbnails: list[_Floats] = []
+    found: list[dict[str, str]] = []
     errors: list[dict[str, str]] = []
     empty: list[Sample] = []
     drawn: set[str] = set()
@@ -141,6 +161,7 @@ def _read_all(
             kept.append(sample)
             digests.append(_digest(image))
             thumbnails.append(_thumbnail(image))
+            found.append(properties(sample, image))
             if sample.mask_path is not None:
                 try:
                     if read_mask(sample.mask_path, image.shape[:2]).any():
@@ -158,7 +179,7 @@ def _read_all(
             errors.append({"path": sample.sample_id, "why": why})
     errors.sort(key=lambda e: e["path"])
     stacked = np.array(thumbnails, np.float32).reshape(len(kept), THUMBNAIL**2)
-    return _Read(kept, digests, stacked), errors
+    return _Read(kept, digests, stacked, found), errors
 
 
 def _digest(image: Image) -> str:
@@ -218,7 +239,7 @@ def _clusters(
 ) -> list[list[int]]:
     """Chains of images at most `distance` apart that differ in both numbers of `strange`."""
     cluster = np.arange(len(thumbnails))
-    for rows, cosine in _cosines(thumbnails):
+    for rows, cosine in _cosines(thumbnails, turned=True):
         near = cosine >= 1 - distance
         for number in strange:
             near &= number[rows][:, None] != number
@@ -231,13 +252,27 @@ def _clusters(
     return [found for found in members.values() if len(found) > 1]
 
 
-def _cosines(thumbnails: _Floats) -> Iterator[tuple[_Ints, _Floats]]:
-    """Row numbers and their cosines with every image, block by block; -inf with itself."""
+def _cosines(thumbnails: _Floats, turned: bool = False) -> Iterator[tuple[_Ints, _Floats]]:
+    """Row numbers and their cosines with every image, block by block; -inf with itself.
+
+    With `turned`, the cosine is the highest of the eight ways to mirror and turn by quarters.
+    """
     for start in range(0, len(thumbnails), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(thumbnails)))
         cosine = thumbnails[rows] @ thumbnails.T
+        for other in _turns(thumbnails[rows]) if turned else ():
+            np.maximum(cosine, other @ thumbnails.T, out=cosine)
         cosine[rows - start, rows] = -np.inf
         yield rows, cosine
+
+
+def _turns(thumbnails: _Floats) -> Iterator[_Floats]:
+    """The seven other ways to mirror and turn square pictures `(N, 256)` by quarters."""
+    square = thumbnails.reshape(-1, THUMBNAIL, THUMBNAIL)
+    for mirrored in (square, square[:, :, ::-1]):
+        for quarters in range(4):
+            if quarters or mirrored is not square:
+                yield np.rot90(mirrored, quarters, axes=(1, 2)).reshape(len(square), -1)
 
 
 def _hits(cosine: _Floats, label: _Ints, rows: _Ints) -> list[bool]:

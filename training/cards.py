@@ -2,10 +2,12 @@
 
 A card says where a set comes from, under which licence, which classes it holds, what must stay
 together in one split and what is known to be wrong with it. A fact that is not known is left out.
+Beside a fetched set stands `fetched.toml`, the record of what was downloaded by the card.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -117,7 +119,7 @@ class Card(_Table):
         size: of the images, in words.
         layout: how the files lie, in words.
         good: the class of good parts, where there is one.
-        counts: what the numbers of `classes` count.
+        counts: what the numbers of `classes` count; labels: an image may bear several.
         classes: class -> how many, or "unknown".
         split: CSV of this project's own split.
         source_split: the split that the source itself makes.
@@ -138,7 +140,7 @@ class Card(_Table):
     size: str | None = None
     layout: str | None = None
     good: str | None = None
-    counts: Literal["images", "boxes"] = "images"
+    counts: Literal["images", "boxes", "labels"] = "images"
     classes: dict[str, Annotated[int, Field(ge=0)] | Literal["unknown"]] = {}
     split: str | None = None
     source_split: str | None = None
@@ -158,6 +160,36 @@ class Card(_Table):
         if len(set(taken)) != len(taken):
             raise ValueError("two files would be saved under one name; set save_as")
         return self
+
+
+class RecordedFile(_Table):
+    """`[files."NAME"]` of `fetched.toml`: one downloaded file.
+
+    Args:
+        url: where it came from.
+        sha256, bytes: its checksum and length.
+    """
+
+    url: str
+    sha256: SHA256
+    bytes: int
+
+
+class Record(_Table):
+    """`fetched.toml`: what later downloads are compared with where the card has no checksum."""
+
+    files: dict[str, RecordedFile] = {}
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write `fetched.toml`, whole or not at all; raises OSError."""
+    lines = ["# What was fetched, and the checksums that later downloads are compared with."]
+    for name, file in sorted(record.files.items()):
+        lines += ["", f'[files."{name}"]', f"url = {json.dumps(file.url)}"]
+        lines += [f'sha256 = "{file.sha256}"', f"bytes = {file.bytes}"]
+    whole = path.with_name(path.name + ".part")
+    whole.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    whole.replace(path)
 
 
 def card_folders() -> list[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 from qc.bundle import open_bundle
 from qc.console import Command
 from qc.errors import GateError, UsageError
-from training.audit import audit, cautions
-from training.datasets import load_samples
+from training.audit import audit
+from training.datasets import annotation_errors, load_samples
 from training.split import apply_split, crossing_groups, group_of, split_samples, write_split
 
 
@@ -21,8 +21,9 @@ def data_audit(running: Command, path: Path, split: Path | None, format: str | N
         samples = apply_split(samples, split)
     with running.step("audit") as tell:
         found = audit(samples, name, progress=tell)
+    found["annotation_errors"] += annotation_errors(path, name)
     running.result(found)
-    for line in [*audit_lines(found), *(f"caution: {c}" for c in cautions(samples))]:
+    for line in audit_lines(found):
         running.say(line)
     if found["blocking"]:
         raise GateError("training is blocked", where=path, found="; ".join(found["blocking"]))
@@ -44,6 +45,8 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
     for key in ("exact_duplicates", "near_duplicates", "cross_split", "label_conflicts"):
         if found[key]:
             lines.append(f"{key.replace('_', ' ')}: {len(found[key])} (--json lists them)")
+    lines += [f"shortcut: {sentence}" for sentence in found["shortcuts"]]
+    lines += [f"caution: {sentence}" for sentence in found["cautions"]]
     return lines
 
 

@@ -29,12 +29,11 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener, url2pathname
 
 import typer
-from pydantic import BaseModel, ConfigDict
 
 from qc.console import Command
 from qc.errors import DataError, FaultError, UsageError
 from qc.recipe import read_toml
-from training.cards import Card, CardFile, read_card
+from training.cards import Card, CardFile, Record, RecordedFile, read_card, write_record
 
 CHUNK = 1 << 18
 TIMEOUT_S = 30.0
@@ -42,22 +41,7 @@ LARGEST_BYTES = 64 << 30
 MOST_MEMBERS = 500_000
 
 Tell = Callable[[str, int, int], None]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Entry(_Table):
-    url: str
-    sha256: str
-    bytes: int
-
-
-class _Record(_Table):
-    """`fetched.toml`: the checksums of what was fetched, by file name."""
-
-    files: dict[str, _Entry] = {}
+Checked = Literal["card", "recorded", "first"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +49,15 @@ class Fetched:
     """One file of a set on disk.
 
     Args:
-        path: the file.
-        bytes: its length.
-        sha256: its checksum.
-        checked: against the card, against the first download's record, or as the first download.
+        path, bytes, sha256: the file.
+        checked: against the card, against the record of an earlier download, or the first time.
         unpacked: the folder of its content, None where it is not an archive.
     """
 
     path: str
     bytes: int
     sha256: str
-    checked: Literal["card", "recorded", "first"]
+    checked: Checked
     unpacked: str | None
 
 
@@ -108,7 +90,8 @@ def fetch_command(running: Command, name: str, out: Path, yes: bool) -> None:
     folder = out / card.name
     running.result({"name": card.name, "out": str(folder), "files": [asdict(f) for f in found]})
     for file in found:
-        running.say(f"{file.path}: {file.bytes} bytes, sha256 {file.sha256} ({file.checked})")
+        where = file.unpacked or file.path
+        running.say(f"{where}: {file.bytes} bytes, sha256 {file.sha256} ({file.checked})")
 
 
 def _ask(card: Card) -> None:
@@ -144,68 +127,46 @@ def fetch(
 
 def _fetch_file(file: CardFile, folder: Path, download: Callable[[CardFile], Path]) -> Fetched:
     record_path = folder / "fetched.toml"
-    record = read_toml(record_path, _Record) if record_path.exists() else _Record()
+    record = read_toml(record_path, Record) if record_path.exists() else Record()
     known = record.files.get(file.name)
     target = folder / file.name
     path = target if target.exists() else download(file)
     with _disk(path):
         size = path.stat().st_size
-        sha256, md5 = _digest(path, "sha256"), _digest(path, "md5") if file.md5 else None
-    recorded = known.sha256 if known else None
+        sha256, md5 = _digest(path, "sha256"), _digest(path, "md5")
+    recorded = known.sha256 if known and not file.sha256 else None
     for what, expected, found in (
         ("length", file.bytes, size),
         ("SHA-256", file.sha256 or recorded, sha256),
         ("MD5", file.md5, md5),
     ):
-        if expected is not None and expected != found:
-            raise _wrong(file, path, what, expected, found, by_record=not file.sha256)
-    if known is None or known.sha256 != sha256:
-        entry = _Entry(url=file.url, sha256=sha256, bytes=size)
-        _write_record(record_path, {**record.files, file.name: entry})
+        if expected not in (None, found):
+            hint = "remove it to fetch it again" if path == target else "it was not kept"
+            if recorded:
+                hint += "; to accept other content remove its table from fetched.toml"
+            if path != target:
+                _discard(path)
+            where = f"{file.url} as {target}"
+            what = f"the file has the wrong {what}, {hint}"
+            raise DataError(what, where=where, expected=expected, found=found)
     with _disk(target):
+        if known is None or known.sha256 != sha256:
+            new = RecordedFile(url=file.url, sha256=sha256, bytes=size)
+            write_record(Record(files={**record.files, file.name: new}), record_path)
         path.replace(target)
-        _beside(target).unlink(missing_ok=True)
-    by_card = file.sha256 or file.md5
-    return Fetched(
-        path=str(target),
-        bytes=size,
-        sha256=sha256,
-        checked="card" if by_card else "recorded" if known else "first",
-        unpacked=_unpacked(file, target),
-    )
-
-
-def _wrong(
-    file: CardFile, path: Path, what: str, expected: object, found: object, by_record: bool
-) -> DataError:
-    """The error for wrong content; a download is removed, a file that was there is left alone."""
-    if path.suffix == ".part":
-        _discard(path)
-        hint = "it was not kept"
-    else:
-        hint = "remove it to fetch it again"
-    if what == "SHA-256" and by_record:
-        hint += "; to accept another content remove its table from fetched.toml"
-    where = f"{file.url} as {path.with_name(file.name)}"
-    return DataError(
-        f"the file has the wrong {what}, {hint}", where=where, expected=expected, found=found
-    )
+        _beside(folder / f"{file.name}.part").unlink(missing_ok=True)
+    checked: Checked = "card" if file.sha256 or file.md5 else "recorded" if known else "first"
+    return Fetched(str(target), size, sha256, checked, _unpacked(file, target))
 
 
 def _digest(path: Path, name: str) -> str:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, partial(hashlib.new, name)).hexdigest()
+        new = partial(hashlib.new, name, usedforsecurity=False)
+        return hashlib.file_digest(stream, new).hexdigest()
 
 
-def _write_record(path: Path, files: dict[str, _Entry]) -> None:
-    lines = ["# What was fetched, and the checksums that later downloads are compared with."]
-    for name, entry in sorted(files.items()):
-        lines += ["", f'[files."{name}"]', f"url = {json.dumps(entry.url)}"]
-        lines += [f'sha256 = "{entry.sha256}"', f"bytes = {entry.bytes}"]
-    whole = path.with_name(path.name + ".part")
-    with _disk(path):
-        whole.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        whole.replace(path)
+def _fault(path: Path, error: OSError) -> FaultError:
+    return FaultError("the disk failed", where=path, found=error.strerror or str(error))
 
 
 @contextmanager
@@ -213,23 +174,18 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FaultError(
-            "the disk failed", where=path, found=error.strerror or str(error)
-        ) from error
+        raise _fault(path, error) from error
 
 
-# download
-
-
-def _beside(target: Path) -> Path:
+def _beside(part: Path) -> Path:
     """Where it is kept what a `.part` is a part of."""
-    return target.with_name(target.name + ".part.json")
+    return part.with_name(part.name + ".json")
 
 
 def _discard(part: Path) -> None:
     with _disk(part):
         part.unlink(missing_ok=True)
-        part.with_name(part.name + ".json").unlink(missing_ok=True)
+        _beside(part).unlink(missing_ok=True)
 
 
 def _download(file: CardFile, folder: Path, tell: Tell | None, tries: int, pause_s: float) -> Path:
@@ -243,19 +199,14 @@ def _download(file: CardFile, folder: Path, tell: Tell | None, tries: int, pause
             return part
         except _BrokenError as error:
             why = str(error)
-    raise FaultError(
-        "the download broke off",
-        where=file.url,
-        expected=f"a whole file within {tries} connections",
-        found=why,
-    )
+    tried = f"a whole file within {tries} connections"
+    raise FaultError("the download broke off", where=file.url, expected=tried, found=why)
 
 
 def _resumable(file: CardFile, part: Path) -> tuple[int, dict[str, Any]]:
     """Bytes that need not be fetched again, and what was said of the file when they came."""
-    beside = part.with_name(part.name + ".json")
     try:
-        said = json.loads(beside.read_text(encoding="utf-8"))
+        said = json.loads(_beside(part).read_text(encoding="utf-8"))
         done = part.stat().st_size
         sure = bool(said["validator"] or file.sha256 or file.md5)
         if said["url"] == file.url and sure and said["total"] and done <= said["total"]:
@@ -273,45 +224,30 @@ def _transfer(file: CardFile, part: Path, tell: Tell | None) -> None:
     with _connect(file, part, start, said) as (stream, begin, total, validator):
         if file.bytes is not None and total not in (None, file.bytes):
             _discard(part)
-            raise DataError(
-                "the file has another length than the card says",
-                where=file.url,
-                expected=file.bytes,
-                found=total,
-            )
-        most = LARGEST_BYTES if file.bytes is None else file.bytes
+            what = "the file has another length than the card says"
+            raise DataError(what, where=file.url, expected=file.bytes, found=total)
         with _disk(part.parent):
             free = shutil.disk_usage(part.parent).free
         if total is not None and total - begin > free:
-            raise FaultError(
-                "the disk is too full", where=part.parent, expected=total - begin, found=free
-            )
+            needed = f"{total - begin} bytes free"
+            raise FaultError("the disk is too full", where=part, expected=needed, found=free)
+        most = total or file.bytes or LARGEST_BYTES
+        said = {"url": file.url, "total": total, "validator": validator}
         with _disk(part):
             whole = part.open("ab" if begin else "wb")
-        with whole:
-            _note(file, part, total, validator)
-            done = begin
+            _beside(part).write_text(json.dumps(said), encoding="utf-8")
+        done = begin
+        with _disk(part), whole:
             while chunk := _read(stream, CHUNK):
                 done += len(chunk)
-                if done > (most if total is None else min(most, total)):
+                if done > most:
                     _discard(part)
-                    raise DataError(
-                        "the file is too long", where=file.url, expected=f"at most {total or most}"
-                    )
-                with _disk(part):
-                    whole.write(chunk)
+                    raise DataError("the file is too long", where=file.url, expected=most)
+                whole.write(chunk)
                 if tell is not None:
                     tell(file.name, done, total or 0)
-            with _disk(part):
-                whole.flush()
     if total is not None and done < total:
         raise _BrokenError(f"{done} of {total} bytes")
-
-
-def _note(file: CardFile, part: Path, total: int | None, validator: str | None) -> None:
-    said = {"url": file.url, "total": total, "validator": validator}
-    with _disk(part):
-        part.with_name(part.name + ".json").write_text(json.dumps(said), encoding="utf-8")
 
 
 def _read(stream: IO[bytes] | http.client.HTTPResponse, size: int) -> bytes:
@@ -359,12 +295,9 @@ def _connect(file: CardFile, part: Path, start: int, said: dict[str, Any]) -> It
             _discard(part)
         if error.code in (408, 416, 429) or error.code >= 500:
             raise _BrokenError(f"{error.code} {error.reason}") from error
-        raise FaultError(
-            "the server does not give the file",
-            where=file.url,
-            expected="200 OK",
-            found=f"{error.code} {error.reason}",
-        ) from error
+        why = f"{error.code} {error.reason}"
+        what = "the server does not give the file"
+        raise FaultError(what, where=file.url, expected="200 OK", found=why) from error
     except (URLError, OSError, http.client.HTTPException) as error:
         raise _BrokenError(str(error)) from error
     with answer:
@@ -372,16 +305,13 @@ def _connect(file: CardFile, part: Path, start: int, said: dict[str, Any]) -> It
         strong = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
         if answer.status == 206:
             span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-            if span is None or (int(span[1]), int(span[2])) != (start, said["total"]):
+            if span is None or (int(span[1]), int(span[2])) != (start, said.get("total")):
                 _discard(part)
                 raise _BrokenError("the server went on with another file")
             yield answer, start, int(span[2]), strong
             return
         length = answer.headers.get("Content-Length")
         yield answer, 0, int(length) if length and length.isdigit() else None, strong
-
-
-# unpack
 
 
 def _unpacked(file: CardFile, archive: Path) -> str | None:
@@ -397,29 +327,23 @@ def _unpacked(file: CardFile, archive: Path) -> str | None:
         most = 20 * archive.stat().st_size + (64 << 20)
     members = _zip_members if file.unpack == "zip" else _tar_members
     try:
-        with _disk(whole):
-            shutil.rmtree(whole, ignore_errors=True)
-            whole.mkdir()
-            _write_members(members(archive), whole, archive, most)
-            whole.replace(final)
-    except _UNREADABLE as error:
-        raise DataError(
-            f"the {file.unpack} archive cannot be read ({error})", where=archive
-        ) from error
+        shutil.rmtree(whole, ignore_errors=True)
+        whole.mkdir()
+        _write_members(members(archive), whole, archive, most)
+        whole.replace(final)
+    except (OSError, *_UNREADABLE) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _fault(whole, error) from error
+        what = f"the {file.unpack} archive cannot be read"
+        raise DataError(what, where=archive, found=str(error)) from error
     finally:
         shutil.rmtree(whole, ignore_errors=True)
     return str(final)
 
 
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-)
+# NotImplementedError, a RuntimeError: a compression that zipfile does not know; or a password
+_ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError, zlib.error)
+_UNREADABLE = (*_ZIP_ERRORS, tarfile.TarError, LZMAError, EOFError, ValueError)
 
 # name, declared bytes (None: a folder), what opens it
 _Member = tuple[str, int | None, Callable[[], Any]]
@@ -470,9 +394,6 @@ def _write_members(members: Iterator[_Member], whole: Path, archive: Path, most:
 
 
 def _hostile(archive: Path, name: str, found: str) -> DataError:
-    return DataError(
-        f"the archive is not unpacked because of its entry '{name}'",
-        where=archive,
-        expected="folders and plain files inside one folder, of bounded size",
-        found=found,
-    )
+    what = f"the archive is not unpacked because of its entry '{name}'"
+    expected = "folders and plain files inside one folder, of bounded size"
+    return DataError(what, where=archive, expected=expected, found=found)

@@ -25,6 +25,7 @@ TILES = DATA_ROOT / "magnetic_tile"
 KEYS = {
     *("format", "images", "classes", "unreadable", "exact_duplicates", "near_duplicates"),
     *("cross_split", "label_conflicts", "annotation_errors", "groups", "leakage", "blocking"),
+    *("shortcuts", "cautions"),
 }
 
 
@@ -74,7 +75,7 @@ def test_a_dataset_that_is_right_has_nothing(made: _Set) -> None:
     assert set(report) == KEYS
     assert (report["format"], report["images"], report["groups"]) == ("toy", 6, 6)
     assert report["classes"] == {"good": 4, "hole": 2}
-    for key in KEYS - {"format", "images", "classes", "groups", "leakage"}:
+    for key in KEYS - {"format", "images", "classes", "groups", "leakage", "cautions"}:
         assert report[key] == [], key
 
 
@@ -177,6 +178,19 @@ def _disc(seed: int, shift: float) -> np.ndarray:
     cv2.circle(grey, centre, 15 * 16, 50, -1, cv2.LINE_AA, 4)
     grey += rng.normal(0, 5, grey.shape)
     return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def test_a_mirrored_and_a_turned_copy_are_found(made: _Set) -> None:
+    for seed in range(8):
+        made.add(f"{seed}.png", _texture(seed))
+    made.add("mirrored.png", np.ascontiguousarray(_texture(2)[:, ::-1]))
+    made.add("turned.png", np.rot90(_texture(5), 3).copy())
+    made.add("both.png", np.rot90(_texture(6)[::-1]).copy())
+    assert made.audit()["near_duplicates"] == [
+        ["2.png", "mirrored.png"],
+        ["5.png", "turned.png"],
+        ["6.png", "both.png"],
+    ]
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.5])
@@ -306,8 +320,10 @@ def test_classes_of_few_groups_are_cautions_and_do_not_block(made: _Set) -> None
     made.add("c.png", _texture(3), "good", "3")
     made.add("d.png", _texture(4), "hole", "1")
     made.add("e.png", _texture(5), "hole", "1")
-    told = cautions(made.samples)
-    assert len(told) == 1 and told[0].startswith("class hole has 1 group(s)")
+    assert cautions(made.samples) == [
+        "class good has 3 images of 3 group(s): expect wide intervals",
+        "class hole has 2 images of 1 group(s): it cannot stand in train, val and test at once",
+    ]
     assert made.audit()["blocking"] == []
 
 

@@ -62,6 +62,20 @@ def load_samples(path: Path | str, format: str | None = None) -> tuple[str, list
     return name, samples
 
 
+def annotation_errors(path: Path | str, format: str) -> list[dict[str, str]]:
+    """What is wrong with the annotations of a dataset, where its layout can tell.
+
+    Args:
+        path: the dataset's folder or file.
+        format: the layout's name, as `load_samples` gave it.
+
+    Returns:
+        `{"path", "why"}` for each; path is the sample id where the image is known.
+    """
+    tell = getattr(layouts()[format], "annotation_errors", None)
+    return [] if tell is None else list(tell(Path(path)))
+
+
 def _named(format: str, known: dict[str, Layout], root: Path) -> str:
     if format in known:
         return format

@@ -7,15 +7,14 @@ which images show the same physical piece; without it every image is a group of 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from qc.errors import DataError
 from qc.imageio import IMAGE_SUFFIXES
 from qc.types import Sample
+from training.datasets._groups import read_groups
 
-GROUPS_FILE = "groups.csv"
 _IMAGE_FOLDER = "Imgs"
 _MASK_ENDING = "_mask"
 _ANNOTATION_SUFFIXES = frozenset([".xml", ".json", ".npz", ".npy"])
@@ -24,11 +23,14 @@ _ANNOTATION_SUFFIXES = frozenset([".xml", ".json", ".npz", ".npy"])
 def detect(path: Path) -> bool:
     """Whether `path` is a folder with at least one class folder that holds images.
 
-    A folder of annotation files (XML, JSON, arrays) beside or inside means another layout.
+    Annotation files (XML, JSON, arrays) beside or inside, or folders `images` and `labels` side by
+    side, mean another layout.
     """
     if not path.is_dir():
         return False
     folders = _class_folders(path)
+    if (path / "labels").is_dir() and (path / "images").is_dir():
+        return False
     for folder in [path, *folders]:
         if any(entry.suffix.lower() in _ANNOTATION_SUFFIXES for entry in folder.iterdir()):
             return False
@@ -61,7 +63,7 @@ def samples(path: Path) -> Iterator[Sample]:
             )
         for image, mask in images:
             found.append((image.relative_to(path).as_posix(), folder.name, image, mask))
-    groups = _groups(path, [row[0] for row in found])
+    groups = read_groups(path, [row[0] for row in found])
     for sample_id, label, image, mask in found:
         yield Sample(
             sample_id=sample_id,
@@ -134,47 +136,3 @@ def _images_of(folder: Path) -> list[tuple[Path, Path | None]]:
 
 def _list(folder: Path) -> list[Path]:
     return list(folder.iterdir())
-
-
-def _groups(root: Path, sample_ids: list[str]) -> dict[str, str]:
-    """Group by sample id from `groups.csv`; empty where there is no such file."""
-    file = root / GROUPS_FILE
-    if not file.exists():
-        return {}
-    groups: dict[str, str] = {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.DictReader(text)
-            columns = reader.fieldnames or []
-            if not {"path", "group"} <= set(columns):
-                raise DataError(
-                    f"{GROUPS_FILE} lacks a column",
-                    where=file,
-                    expected="path, group",
-                    found=", ".join(columns) or "nothing",
-                )
-            for row in reader:
-                name, group = (row["path"] or "").strip(), (row["group"] or "").strip()
-                line = f"{file} line {reader.line_num}"
-                if not name or not group:
-                    raise DataError(f"{GROUPS_FILE} has a row without path or group", where=line)
-                if name in groups:
-                    raise DataError(f"{GROUPS_FILE} names an image twice", where=line, found=name)
-                groups[name] = group
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{GROUPS_FILE} cannot be read ({error})", where=file) from error
-    without_row = [s for s in sample_ids if s not in groups]
-    if without_row:
-        raise DataError(
-            f"{GROUPS_FILE} has no row for {len(without_row)} image(s)",
-            where=file,
-            found=", ".join(without_row[:5]),
-        )
-    without_file = sorted(groups.keys() - set(sample_ids))
-    if without_file:
-        raise DataError(
-            f"{GROUPS_FILE} has {len(without_file)} row(s) for a missing file",
-            where=file,
-            found=", ".join(without_file[:5]),
-        )
-    return groups

@@ -17,7 +17,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from qc.errors import DataError
 from qc.imageio import MAX_PIXELS
 from qc.types import Region, Sample
-from training.datasets.voc_xml import (
+from training.datasets._annotated import (
     GOOD,
     MAX_COORDINATE,
     Scan,
@@ -185,8 +185,9 @@ def _scan(path: Path) -> Scan:
         try:
             image = _image_of(entry, on_disk, where)
             sample_id = image.as_posix()
-            if entry["id"] in seen:
-                raise DataError("image id occurs twice", where=where, found=entry["id"])
+            if entry["id"] in seen or image in used:
+                found = f"id {entry['id']}, {sample_id}"
+                raise DataError("image is listed twice", where=where, found=found)
             seen.add(entry["id"])
             used.add(image)
             labels, regions = _marked(scan, sample_id, entry, marks[entry["id"]], names)
@@ -195,8 +196,8 @@ def _scan(path: Path) -> Scan:
             scan.refuse(sample_id, error)
     if path.is_dir():
         for image in sorted({i for found in on_disk.values() for i in found} - used):
-            error = DataError("image is not listed and not read", where=file, found=image)
-            scan.note(image.as_posix(), error)
+            unlisted = DataError("image is not listed and not read", where=file, found=image)
+            scan.note(image.as_posix(), unlisted)
     return scan
 
 
@@ -260,7 +261,7 @@ def _image_of(entry: Any, on_disk: dict[str, list[Path]], where: str) -> Path:
             expected="id and file_name",
             found=_short(entry),
         )
-    wanted = PurePosixPath(name.replace("\\", "/")).parts
+    wanted = PurePosixPath(name.replace("\\", "/")).parts or (name,)
     fitting = [p for p in on_disk.get(wanted[-1], []) if p.parts[-len(wanted) :] == wanted]
     exact = [p for p in fitting if p.parts == wanted]
     if len(exact or fitting) != 1:
@@ -281,9 +282,7 @@ def _marked(
     names: dict[int | str, str],
 ) -> tuple[tuple[str, ...], tuple[Region, ...]]:
     """Labels and regions of one image; what is wrong but leaves it usable is noted."""
-    width, height = image.get("width"), image.get("height")
-    size = (width, height) if _is_whole(width) and _is_whole(height) else None
-    size = size if size and min(size) > 0 else None
+    size = _pair(image.get("width"), image.get("height"))
     labels: set[str] = set()
     regions: list[Region] = []
     for where, entry in marks:
@@ -331,17 +330,18 @@ def _contours(
     label: str, rle: dict[str, Any], size_wh: tuple[int, int] | None
 ) -> Iterator[tuple[Region | None, str | None]]:
     """Outer contours of a run-length mask, through the centres of its border pixels."""
-    size, counts = rle.get("size"), rle.get("counts")
-    valid = isinstance(size, list) and len(size) == 2 and all(_is_whole(n) and n > 0 for n in size)
-    if not valid or not isinstance(counts, list | str) or size[0] * size[1] > MAX_PIXELS:
+    given, counts = rle.get("size"), rle.get("counts")
+    size = _pair(*given) if isinstance(given, list) and len(given) == 2 else None
+    if size is None or not isinstance(counts, list | str) or size[0] * size[1] > MAX_PIXELS:
         expected = f"counts, and a size of at most {MAX_PIXELS} pixels"
-        raise DataError("run-length mask is not valid", expected=expected, found=f"size {size}")
+        found = f"size {_short(given)}"
+        raise DataError("run-length mask is not valid", expected=expected, found=found)
     if size_wh is not None and (size[1], size[0]) != size_wh:
         expected = f"{size_wh[1]} x {size_wh[0]} (height x width)"
         raise DataError(
-            "run-length mask has another size than its image", expected=expected, found=size
+            "run-length mask has another size than its image", expected=expected, found=given
         )
-    mask = decode_rle(counts, (size[0], size[1]))
+    mask = decode_rle(counts, size)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         yield None, f"mask of '{label}' without area"
@@ -349,6 +349,13 @@ def _contours(
         points = [(float(x) + 0.5, float(y) + 0.5) for x, y in contour[:, 0]]
         points += points[-1:] * (3 - len(points))  # a thing of one or two pixels
         yield Region(label, tuple(points), is_box=False), None
+
+
+def _pair(first: object, second: object) -> tuple[int, int] | None:
+    """Two positive whole numbers, or None."""
+    if _is_whole(first) and _is_whole(second) and min(first, second) > 0:
+        return first, second
+    return None
 
 
 def _numbers(values: Any, what: str) -> list[float]:
@@ -362,11 +369,11 @@ def _numbers(values: Any, what: str) -> list[float]:
     return [float(v) for v in values]
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[int | str]:
     return _is_whole(value) or isinstance(value, str)
 
 

@@ -18,68 +18,25 @@ import os
 import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 from qc.errors import DataError
 from qc.imageio import IMAGE_SUFFIXES
 from qc.types import Region, Sample
-from training.datasets.class_folders import _groups
-
-GOOD = "good"
-"""Class of an image that is annotated as holding nothing."""
-
-MAX_COORDINATE = 1e9
-"""A larger number is no pixel coordinate and is refused, as are infinity and not-a-number."""
+from training.datasets._annotated import (
+    GOOD,
+    MAX_COORDINATE,
+    Scan,
+    checked_region,
+    corners_in_words,
+    files_below,
+    is_image_name,
+)
 
 _MAX_XML_BYTES = 16 * 1024 * 1024
-_OUTSIDE_PX = 0.5  # annotation tools round; less than half a pixel over the border is no error
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _VOC_ROOT = re.compile(rb"<annotation[\s>/]")
-
-Point = tuple[float, float]
-
-
-@dataclass
-class Scan:
-    """What reading an annotated dataset brought: samples, and everything that is wrong.
-
-    Args:
-        root: the folder that sample ids are relative to.
-        samples: in order.
-        errors: what it is about (a path relative to `root`) and what is wrong with it.
-        fatal: those of the errors that stop the reading.
-    """
-
-    root: Path
-    samples: list[Sample] = field(default_factory=list)
-    errors: list[tuple[str, DataError]] = field(default_factory=list)
-    fatal: list[DataError] = field(default_factory=list)
-
-    def note(self, path: str, error: DataError) -> None:
-        """Keep an error that leaves the image usable."""
-        self.errors.append((path, error))
-
-    def refuse(self, path: str, error: DataError) -> None:
-        """Keep an error that stops the reading."""
-        self.note(path, error)
-        self.fatal.append(error)
-
-    def grouped_samples(self) -> list[Sample]:
-        """The samples with their groups from `groups.csv`; without it each is its own group.
-
-        Raises:
-            DataError: the first fatal error, or a wrong `groups.csv`.
-        """
-        if self.fatal:
-            raise self.fatal[0]
-        groups = _groups(self.root, [s.sample_id for s in self.samples])
-        return [replace(s, group=groups.get(s.sample_id, s.sample_id)) for s in self.samples]
-
-    def as_rows(self) -> list[dict[str, str]]:
-        """The errors as `{"path", "why"}`, in the order in which they were found."""
-        return [{"path": path, "why": str(error)} for path, error in self.errors]
 
 
 def detect(path: Path) -> bool:
@@ -119,78 +76,6 @@ def annotation_errors(path: Path) -> list[dict[str, str]]:
     return _scan(path).as_rows()
 
 
-def files_below(root: Path) -> list[Path]:
-    """Every file below a folder, sorted; hidden files and folders with `.` or `_` are left out.
-
-    Raises:
-        DataError: no such folder, or one that cannot be read.
-    """
-    if not root.is_dir():
-        raise DataError("dataset folder does not exist", where=root)
-
-    def fail(error: OSError) -> None:
-        raise DataError("folder cannot be read", where=error.filename, found=error.strerror)
-
-    found: list[Path] = []
-    for folder, inner, names in os.walk(root, onerror=fail):
-        inner[:] = [name for name in inner if not name.startswith((".", "_"))]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(found)
-
-
-def is_image_name(file: Path) -> bool:
-    """Whether the file's name ends as an image's does."""
-    return file.suffix.lower() in IMAGE_SUFFIXES
-
-
-def checked_region(
-    label: str, points: Sequence[Point], is_box: bool, size_wh: tuple[int, int] | None
-) -> tuple[Region | None, str | None]:
-    """A region cut to its image, and what is wrong with it.
-
-    Args:
-        label: the class.
-        points: a box's first and last corner, or a polygon's corners; pixels, edges not centres.
-        is_box: which of the two.
-        size_wh: the image's width and height, or None where that is not known.
-
-    Returns:
-        The region, or None where no area is left; and words for the error, or None. Corners that
-        lie outside are moved to the border.
-    """
-    kind = "box" if is_box else "polygon"
-    if is_box:
-        (left, top), (right, bottom) = points
-        if right <= left or bottom <= top:
-            return None, f"{kind} of '{label}' without area; corners {_words(points)}"
-        points = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    elif _area(points) == 0:
-        return None, f"{kind} of '{label}' without area; corners {_words(points)}"
-    if size_wh is None:
-        return Region(label, tuple(points), is_box), None
-    width, height = size_wh
-    inside = [(min(max(x, 0.0), width), min(max(y, 0.0), height)) for x, y in points]
-    moved = max(abs(a - b) for p, q in zip(points, inside, strict=True) for a, b in zip(p, q))
-    why = None
-    if moved > _OUTSIDE_PX:
-        why = (
-            f"{kind} of '{label}' reaches outside the image of {width} x {height} pixels; "
-            f"corners {_words(points)}"
-        )
-    return (Region(label, tuple(inside), is_box) if _area(inside) > 0 else None), why
-
-
-def _area(points: Sequence[Point]) -> float:
-    """Area inside a closed polygon (shoelace formula), whatever its direction."""
-    following = [*points[1:], points[0]]
-    return abs(sum(x * v - u * y for (x, y), (u, v) in zip(points, following, strict=True))) / 2
-
-
-def _words(points: Sequence[Point]) -> str:
-    shown = " ".join(f"({x:g}, {y:g})" for x, y in points[:4])
-    return shown if len(points) <= 4 else f"{shown} ..."
-
-
 def _head(file: Path) -> bytes:
     with file.open("rb") as stream:
         return stream.read(4096)
@@ -224,8 +109,8 @@ def _scan(path: Path) -> Scan:
         scan.samples.append(Sample(sample_id, image, labels, regions=regions))
     for image in sorted(i for found in by_stem.values() for i in found if i not in owner):
         what = "image without annotation (one of a good part has an annotation without object)"
-        error = DataError(what, where=image, expected=f"a file {image.stem}.xml")
-        scan.refuse(image.relative_to(path).as_posix(), error)
+        missing = DataError(what, where=image, expected=f"a file {image.stem}.xml")
+        scan.refuse(image.relative_to(path).as_posix(), missing)
     return scan
 
 
@@ -262,8 +147,8 @@ def _annotation(file: Path) -> tuple[tuple[str, ...], tuple[Region, ...], list[s
         left, top, right, bottom = (_number(thing, side, where) for side in _SIDES)
         labels.add(label)
         if right == left or bottom == top:
-            corners = _words([(left, top), (right, bottom)])
-            wrong.append(f"object {number}: box of '{label}' without area; corners {corners}")
+            corners = corners_in_words([(left, top), (right, bottom)])
+            wrong.append(f"object {number}: box of '{label}' without area; {corners}")
             continue
         corners_of_edges = [(left - 1, top - 1), (right, bottom)]
         region, why = checked_region(label, corners_of_edges, True, size)

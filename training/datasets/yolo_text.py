@@ -21,7 +21,7 @@ from pathlib import Path
 from qc.errors import DataError
 from qc.imageio import read_image
 from qc.types import Region, Sample
-from training.datasets.voc_xml import (
+from training.datasets._annotated import (
     GOOD,
     MAX_COORDINATE,
     Scan,
@@ -104,12 +104,12 @@ def _scan(path: Path) -> Scan:
             continue
         scan.samples.append(Sample(sample_id, image, found_labels or (GOOD,), regions=regions))
     for label_file in sorted(labels - owner.keys()):
-        error = DataError(
+        orphan = DataError(
             "label file without its image",
             where=label_file,
             expected=f"an image of that name in a folder {_IMAGES}",
         )
-        scan.refuse(label_file.relative_to(path).as_posix(), error)
+        scan.refuse(label_file.relative_to(path).as_posix(), orphan)
     return scan
 
 
@@ -185,10 +185,11 @@ def _mark(
     row: list[str], names: dict[int, str], where: str
 ) -> tuple[str, list[tuple[float, float]], bool]:
     """Class, corners in fractions (first and last of a box), and whether it is a box."""
-    if not row[0].isdecimal() or int(row[0][:9]) not in names:
+    number = int(row[0]) if row[0].isdecimal() and len(row[0]) < 10 else -1
+    if number not in names:
         expected = f"one of {', '.join(map(str, sorted(names)[:20]))}"
         raise DataError("unknown class number", where=where, expected=expected, found=row[0][:20])
-    label = names[int(row[0][:9])]
+    label = names[number]
     try:
         numbers = [float(text) for text in row[1:]]
     except ValueError as error:

@@ -1,0 +1,114 @@
+"""The audit as one HTML file with the pictures of what was found; it needs nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from qc.errors import DataError, FaultError
+from qc.imageio import read_image
+from qc.types import Image, Sample
+from training.pipeline_mask import read_mask
+from training.split import group_of
+
+SIDE = 168
+"""Longer side of a picture on the page, pixels."""
+
+MOST = 24
+"""Findings of one kind that are shown with their pictures; the rest is counted."""
+
+_SECTIONS = (
+    ("cross_split", "The same piece or picture in two splits"),
+    ("label_conflicts", "One picture under two labels"),
+    ("exact_duplicates", "The same pixels under several names"),
+    ("near_duplicates", "Nearly the same picture in several groups"),
+)
+
+
+def write_page(path: Path, name: str, found: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+    """Write the page.
+
+    Args:
+        path: the HTML file.
+        name: of the dataset, for the title.
+        found: what `training.audit.audit` gave.
+        samples: the dataset.
+
+    Raises:
+        FaultError: the file cannot be written.
+    """
+    by_id = {s.sample_id: s for s in samples}
+
+    def figure(row: str | Mapping[str, str]) -> dict[str, str]:
+        sample_id = row if isinstance(row, str) else row["path"]
+        sample = by_id.get(sample_id)
+        words = [] if sample is None else [", ".join(sample.labels), f"group {group_of(sample)}"]
+        if not isinstance(row, str):
+            words.append(row["split"])
+        return {"id": sample_id, "words": " · ".join(words), "source": _picture(sample)}
+
+    clusters = [
+        {
+            "title": title,
+            "count": len(found[key]),
+            "rows": [[figure(r) for r in cluster[:8]] for cluster in found[key][:MOST]],
+        }
+        for key, title in _SECTIONS
+    ]
+    listed = [
+        {
+            "title": title,
+            "count": len(found[key]),
+            "rows": [{**figure(r["path"]), "why": r["why"]} for r in found[key][:MOST]],
+        }
+        for key, title in (
+            ("unreadable", "Images that cannot be read"),
+            ("annotation_errors", "Annotations that are wrong"),
+        )
+    ]
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        for label in sample.labels:
+            groups[label].add(group_of(sample))
+    classes = [(c, n, len(groups[c]), n / len(samples)) for c, n in found["classes"].items()]
+    page = Environment(
+        loader=PackageLoader("training"), autoescape=select_autoescape(), trim_blocks=True
+    ).get_template("audit.html")
+    text = page.render(
+        name=name, found=found, classes=classes, clusters=clusters, listed=listed, most=MOST
+    )
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FaultError("the page cannot be written", where=path, found=error.strerror) from error
+
+
+def _picture(sample: Sample | None) -> str:
+    """A small JPEG as a data address, the mask outlined; empty where there is no picture."""
+    if sample is None:
+        return ""
+    try:
+        image = read_image(sample.image_path)
+    except DataError:
+        return ""
+    mask = None
+    try:
+        mask = read_mask(sample, image.shape[:2])
+    except DataError:
+        pass  # the page says so beside the picture
+    factor = SIDE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    small: Image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if mask is not None:
+        outlined = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(outlined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(small, outlines, -1, (255, 60, 60), 1)
+    done, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" if done else ""

@@ -63,13 +63,14 @@ def demo(
 def data_audit(
     path: Annotated[Path, typer.Argument(help="A dataset.")],
     split: Annotated[Path | None, typer.Option(help="CSV of a split to check.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Page of what was found, to write.")] = None,
     format: FormatOption = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Everything wrong with a dataset; exit 1 where something blocks training."""
     with command(as_json, verbose) as running:
-        load("train", "training.commands:data_audit")(running, path, split, format)
+        load("train", "training.commands:data_audit")(running, path, split, format, html)
 
 
 @data_app.command("split")

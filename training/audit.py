@@ -175,7 +175,8 @@ def _read_all(
     for sample in empty:
         defects = sorted(drawn.intersection(sample.labels))
         if defects:
-            why = f"{sample.mask_path}: mask is empty, though the class is {', '.join(defects)}"
+            name = sample.mask_path.name if sample.mask_path is not None else "the"
+            why = f"{name}: mask is empty, though the class is {', '.join(defects)}"
             errors.append({"path": sample.sample_id, "why": why})
     errors.sort(key=lambda e: e["path"])
     stacked = np.array(thumbnails, np.float32).reshape(len(kept), THUMBNAIL**2)

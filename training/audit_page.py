@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from qc.errors import DataError, FaultError
 from qc.imageio import read_image
 from qc.types import Image, Sample
-from training.pipeline_mask import read_mask
+from training.regions import mask_of
 from training.split import group_of
 
 SIDE = 168
@@ -99,10 +100,8 @@ def _picture(sample: Sample | None) -> str:
     except DataError:
         return ""
     mask = None
-    try:
-        mask = read_mask(sample, image.shape[:2])
-    except DataError:
-        pass  # the page says so beside the picture
+    with suppress(DataError):  # the page says so beside the picture
+        mask = mask_of(sample, image.shape[:2])
     factor = SIDE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     small: Image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -14,17 +14,29 @@ from training.datasets import annotation_errors, load_samples
 from training.split import apply_split, crossing_groups, group_of, split_samples, write_split
 
 
-def data_audit(running: Command, path: Path, split: Path | None, format: str | None) -> None:
-    """Audit a dataset, and a split of it."""
+def data_audit(
+    running: Command,
+    path: Path,
+    split: Path | None,
+    format: str | None,
+    html: Path | None = None,
+) -> None:
+    """Audit a dataset, and a split of it; write the page of what was found where one is wanted."""
     name, samples = load_samples(path, format)
     if split is not None:
         samples = apply_split(samples, split)
     with running.step("audit") as tell:
         found = audit(samples, name, progress=tell)
     found["annotation_errors"] += annotation_errors(path, name)
+    if html is not None:
+        from training.audit_page import write_page
+
+        write_page(html, path.resolve().name, found, samples)
     running.result(found)
     for line in audit_lines(found):
         running.say(line)
+    if html is not None:
+        running.say(f"pictures: {html}")
     if found["blocking"]:
         raise GateError("training is blocked", where=path, found="; ".join(found["blocking"]))
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import keras
 import numpy as np
 
@@ -21,9 +20,9 @@ from qc.preprocess import PreprocessSpec
 from qc.recipe import AugmentTable
 from qc.types import Sample
 from training.augment import augment, make_augmentation
+from training.regions import mask_of
 
 UNKNOWN = -1.0
-_SUBPIXEL = 4
 
 Progress = Callable[[int, int], None]
 
@@ -77,7 +76,7 @@ def load_images(
         image = imageio.read_image(sample.image_path)
         pixels[i] = preprocess.apply(spec, image)
         has_mask[i] = sample.labels[0] == good
-        mask = read_mask(sample, image.shape[:2])
+        mask = mask_of(sample, image.shape[:2])
         if mask is not None:
             has_mask[i] = sample.labels[0] == good or bool(mask.any())
             masks[i] = preprocess.apply_to_mask(spec, mask) * np.uint8(255)
@@ -88,36 +87,6 @@ def load_images(
                 progress(done, len(samples))
     labels = np.array([list(classes).index(s.labels[0]) for s in samples])
     return Images(tuple(samples), pixels, labels, masks, has_mask)
-
-
-def read_mask(sample: Sample, shape_hw: tuple[int, int]) -> np.ndarray | None:
-    """Where the defect lies: the mask file, or the regions filled; None where neither is known.
-
-    Args:
-        sample: with `mask_path`, `regions` or neither.
-        shape_hw: of the decoded image.
-
-    Returns:
-        `(H, W)` bool.
-
-    Raises:
-        DataError: the mask is not readable or has another size.
-    """
-    if sample.mask_path is not None:
-        return imageio.read_mask(sample.mask_path, shape_hw)
-    if not sample.regions:
-        return None
-    mask = np.zeros(shape_hw, np.uint8)
-    for region in sample.regions:
-        corners = np.array(region.points)
-        if region.is_box:
-            left, top = np.maximum(np.rint(corners.min(axis=0)).astype(int), 0)
-            right, bottom = np.rint(corners.max(axis=0)).astype(int)
-            mask[top : max(bottom, 0), left : max(right, 0)] = 1
-        else:  # pixels that the outline touches count
-            at_centres = np.rint((corners - 0.5) * 2**_SUBPIXEL).astype(np.int32)
-            cv2.fillPoly(mask, [at_centres], 1, shift=_SUBPIXEL)
-    return mask.astype(bool)
 
 
 def map_target(

@@ -14,6 +14,7 @@ import threading
 import zipfile
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `bodies` by path and does what `plan` says, once for each request.
-
-    A step of the plan is how many bytes are sent before the connection ends, or a status code
-    below zero.
-    """
+    """Serves `bodies`; a step of `plan`: bytes until the connection ends, or minus a status."""
 
     daemon_threads = True
 
@@ -54,7 +51,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class names it
+    def do_GET(self) -> None:
         server = self.server
         server.asked.append((self.path, self.headers.get("Range")))
         step = server.plan.pop(0) if server.plan else len(BODY) * 2
@@ -107,10 +104,8 @@ def names(folder: Path) -> list[str]:
 def test_a_file_is_fetched_and_checked(server: Server, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     wanted = card(server.url(), sha256=SHA256, bytes=len(BODY))
-    found = fetch(wanted, tmp_path, tell=lambda *step: told.append(step))
-    assert [(f.bytes, f.sha256, f.checked, f.unpacked) for f in found] == [
-        (len(BODY), SHA256, "card", None)
-    ]
+    [found] = fetch(wanted, tmp_path, tell=lambda *step: told.append(step))
+    assert (found.bytes, found.sha256, found.checked) == (len(BODY), SHA256, "card")
     assert (tmp_path / "small" / "set.bin").read_bytes() == BODY
     assert names(tmp_path / "small") == ["fetched.toml", "set.bin"]
     assert told[-1] == ("set.bin", len(BODY), len(BODY))
@@ -130,9 +125,7 @@ def test_a_connection_that_breaks_off_is_resumed(server: Server, tmp_path: Path)
     assert [asked for _, asked in server.asked] == [None, "bytes=100000-", "bytes=150000-"]
 
 
-def test_a_later_command_goes_on_where_the_last_one_broke_off(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_later_command_goes_on_where_the_last_ended(server: Server, tmp_path: Path) -> None:
     server.plan = [70_000]
     with pytest.raises(FaultError, match="70000 of 512000 bytes") as caught:
         fetch(card(server.url()), tmp_path, tries=1)
@@ -185,28 +178,20 @@ def test_another_length_than_the_card_says(server: Server, tmp_path: Path) -> No
     assert names(tmp_path / "small") == []
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("sha256", "0" * 64), ("md5", hashlib.md5(b"").hexdigest())]
-)
+@pytest.mark.parametrize(("field", "value"), [("sha256", "0" * 64), ("md5", "0" * 32)])
 def test_a_wrong_file_is_not_kept(server: Server, tmp_path: Path, field: str, value: str) -> None:
     with pytest.raises(DataError) as caught:
         fetch(card(server.url(), **{field: value}), tmp_path)
-    text = str(caught.value)
-    assert server.url() in text
-    assert value in text
+    assert server.url() in str(caught.value)
+    assert value in str(caught.value)
     assert names(tmp_path / "small") == []
-
-
-def test_an_md5_counts_as_the_cards_checksum(server: Server, tmp_path: Path) -> None:
-    md5 = hashlib.md5(BODY).hexdigest()
-    assert fetch(card(server.url(), md5=md5), tmp_path)[0].checked == "card"
 
 
 def test_a_later_download_is_compared_with_the_first(server: Server, tmp_path: Path) -> None:
     fetch(card(server.url()), tmp_path)
     (tmp_path / "small" / "set.bin").unlink()
     server.bodies["/set.bin"] = BODY[::-1]
-    with pytest.raises(DataError, match="remove its table from fetched.toml"):
+    with pytest.raises(DataError, match="remove its table from fetched"):
         fetch(card(server.url()), tmp_path)
     assert names(tmp_path / "small") == ["fetched.toml"]
     server.bodies["/set.bin"] = BODY
@@ -236,9 +221,7 @@ def test_a_server_that_is_not_there(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["ftp://127.0.0.1/x", "file:///etc/hostname"])
-def test_a_redirect_to_another_scheme_is_refused(
-    server: Server, tmp_path: Path, target: str
-) -> None:
+def test_a_redirect_to_another_scheme(server: Server, tmp_path: Path, target: str) -> None:
     server.redirect = target
     with pytest.raises(QCError):
         fetch(card(server.url()), tmp_path, tries=1)
@@ -254,9 +237,7 @@ def test_a_file_on_this_machine(tmp_path: Path) -> None:
         fetch(card((tmp_path / "none.bin").as_uri()), tmp_path / "out")
 
 
-def test_a_disk_without_room(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")(10, 9, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(FaultError, match="too full"):
@@ -311,14 +292,18 @@ def tarred(members: Members) -> bytes:
     return stream.getvalue()
 
 
-ARCHIVES = [pytest.param("zip", "a.zip", zipped), pytest.param("tar", "a.tar.gz", tarred)]
-Pack = Callable[[Members], bytes]
+Archive = tuple[str, str, Callable[[Members], bytes]]
 
 
-@pytest.mark.parametrize(("kind", "name", "pack"), ARCHIVES)
-def test_an_archive_is_unpacked_once(
-    server: Server, tmp_path: Path, kind: str, name: str, pack: Pack
-) -> None:
+@pytest.fixture(params=[("zip", "a.zip", zipped), ("tar", "a.tar.gz", tarred)], ids=lambda p: p[0])
+def archive(request: pytest.FixtureRequest) -> Archive:
+    """What the card calls the kind, a file's name, and what packs it."""
+    kind: Archive = request.param
+    return kind
+
+
+def test_an_archive_is_unpacked_once(server: Server, tmp_path: Path, archive: Archive) -> None:
+    kind, name, pack = archive
     server.bodies[f"/{name}"] = pack([("x/good/1.png", b"one", 0), ("./x/2.png", b"two", 0)])
     wanted = card(server.url(f"/{name}"), unpack=kind)
     folder = tmp_path / "small" / "a"
@@ -346,29 +331,18 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-@pytest.mark.parametrize(("kind", "name", "pack"), ARCHIVES)
-def test_a_hostile_archive_is_not_unpacked(
-    server: Server, tmp_path: Path, kind: str, name: str, pack: Pack, what: str
-) -> None:
+def test_a_hostile_archive(server: Server, tmp_path: Path, archive: Archive, what: str) -> None:
+    kind, name, pack = archive
     out = tmp_path / "deep" / "out"
-    with pytest.warns() if (kind, what) == ("zip", "again") else _quiet():
+    with pytest.warns() if (kind, what) == ("zip", "again") else nullcontext():
         server.bodies[f"/{name}"] = pack([("fine.txt", b"fine", 0), HOSTILE[what]])
     with pytest.raises(DataError, match="is not unpacked because of its entry"):
         fetch(card(server.url(f"/{name}"), unpack=kind, unpacked_bytes=1 << 20), out)
     assert names(out / "small") == [name, "fetched.toml"]
-    assert names(tmp_path) == ["deep", "deep/out", "deep/out/small"] + [
-        f"deep/out/small/{n}" for n in (name, "fetched.toml")
-    ]
+    assert len(names(tmp_path)) == 5, "the two files, the set's folder and the two above it"
 
 
-class _quiet:  # noqa: N801 - stands where pytest.warns stands
-    def __enter__(self) -> None: ...
-    def __exit__(self, *args: object) -> None: ...
-
-
-def test_a_bomb_is_found_by_its_ratio_where_the_card_has_no_limit(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_bomb_is_found_without_a_limit_in_the_card(server: Server, tmp_path: Path) -> None:
     server.bodies["/a.zip"] = zipped([("bomb.bin", bytes(80 << 20), 0)])
     assert len(server.bodies["/a.zip"]) < 1 << 20
     with pytest.raises(DataError, match="bytes unpacked"):
@@ -393,20 +367,15 @@ def test_too_many_members(server: Server, tmp_path: Path, monkeypatch: pytest.Mo
         fetch(card(server.url("/a.zip"), unpack="zip"), tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "name", "pack"), ARCHIVES)
 @pytest.mark.parametrize("keep", [0, 20, 150])
-def test_a_damaged_archive(
-    server: Server, tmp_path: Path, kind: str, name: str, pack: Pack, keep: int
-) -> None:
+def test_a_damaged_archive(server: Server, tmp_path: Path, archive: Archive, keep: int) -> None:
+    kind, name, pack = archive
     content = hashlib.sha512(b"x").digest() * 40
     server.bodies[f"/{name}"] = pack([("x.bin", content, 0)])[:keep]
     with pytest.raises(DataError, match="cannot be read"):
         fetch(card(server.url(f"/{name}"), unpack=kind), tmp_path)
     assert not (tmp_path / "small" / "a").exists()
     assert not (tmp_path / "small" / "a.unpacking").exists()
-
-
-# the command
 
 
 def card_file(folder: Path, url: str | None) -> str:
@@ -443,9 +412,7 @@ def test_without_consent_nothing_is_asked_of_the_network(
     assert not (tmp_path / "sets").exists()
 
 
-def test_consent_is_asked_once(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_consent_is_once(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     running = Command(as_json=False, verbose=False)
     for _ in range(2):  # the second finds everything there and asks nothing

@@ -30,7 +30,8 @@ class DataTable(_Table):
         path: the dataset, a folder or file; relative to `--data` or QC_DATA, or to the recipe.
         good: the class of good parts.
         format: the layout, or None to find it out.
-        split: CSV of the split, relative to the recipe; None splits by group with `shares`.
+        split: CSV of the split, relative to the recipe; None keeps the split that the dataset's
+            folders say, or splits by group with `shares`.
         shares: of train, val and test, where `split` is None.
         colour: "rgb", or "grey": the luma only.
         severity: defect class -> minor, major or critical; major where not named.

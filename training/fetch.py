@@ -87,8 +87,8 @@ def fetch_command(running: Command, name: str, out: Path, yes: bool) -> None:
         _ask(card)
     with running.bar(card.name) as show:
         found = fetch(card, out, tell=lambda file, done, total: show(done, total, file))
-    folder = out / card.name
-    running.result({"name": card.name, "out": str(folder), "files": [asdict(f) for f in found]})
+    head = {"name": card.name, "licence": card.licence, "out": str(out / card.name)}
+    running.result({**head, "files": [asdict(f) for f in found]})
     for file in found:
         where = file.unpacked or file.path
         running.say(f"{where}: {file.bytes} bytes, sha256 {file.sha256} ({file.checked})")

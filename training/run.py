@@ -19,7 +19,7 @@ from qc.preprocess import PreprocessSpec
 from qc.recipe import Recipe, dataset_path, read_recipe
 from qc.types import Sample
 from training.datasets import load_samples
-from training.split import apply_split, split_hash, split_samples, write_split
+from training.split import apply_split, refuse_leaks, split_hash, split_samples, write_split
 
 _VERSIONS = (
     "attention-qc",
@@ -95,7 +95,9 @@ def plan_run(
             expected=", ".join(classes[1:]),
             found=", ".join(unknown),
         )
-    if recipe.data.split is None:
+    if recipe.data.split is None and all(s.split is not None for s in samples):
+        refuse_leaks(samples, place)
+    elif recipe.data.split is None:
         samples = split_samples(samples, seed=recipe.seed, shares=recipe.data.shares)
     else:
         samples = apply_split(samples, recipe_path.parent / recipe.data.split)

@@ -264,10 +264,19 @@ def apply_split(samples: Sequence[Sample], csv_path: Path | str) -> list[Sample]
             disagree.append(f"{sample.sample_id} ({own}, in the split {group})")
         done.append(replace(sample, split=split, group=group or own))
     _refuse(disagree, "groups of the dataset and of the split disagree", csv_path)
-    _refuse(
-        crossing_groups(done), "groups stand in more than one split: this split leaks", csv_path
-    )
+    refuse_leaks(done, csv_path)
     return done
+
+
+def refuse_leaks(samples: Sequence[Sample], where: Path | str) -> None:
+    """Refuse a split in which a group stands on two sides.
+
+    Raises:
+        DataError: names the groups.
+    """
+    _refuse(
+        crossing_groups(samples), "groups stand in more than one split: this split leaks", where
+    )
 
 
 def _rows(path: Path) -> dict[str, tuple[str, str]]:

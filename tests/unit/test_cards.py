@@ -1,12 +1,18 @@
-"""Cards: every card of the project reads, and a wrong one says what is wrong."""
+"""Cards: every card of the project reads, and a wrong one says what is wrong.
+
+And the command that shows a card's licence, asks, and fetches; here from a file of this machine.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import pytest
 
-from qc.errors import DataError, RecipeError
+from qc.console import Command
+from qc.errors import DataError, RecipeError, UsageError
 from qc.recipe import read_toml
 from training.cards import (
     Card,
@@ -17,6 +23,7 @@ from training.cards import (
     read_card,
     write_record,
 )
+from training.fetch import fetch_command
 
 ROOT = Path(__file__).parents[2]
 CARDS = sorted((ROOT / "data" / "cards").glob("*.toml"))
@@ -159,3 +166,48 @@ def test_a_record_reads_back(tmp_path: Path) -> None:
     write_record(record, tmp_path / "fetched.toml")
     assert read_toml(tmp_path / "fetched.toml", Record) == record
     assert [p.name for p in tmp_path.iterdir()] == ["fetched.toml"]
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> str:
+    """The path of a card whose one file lies on this machine."""
+    (tmp_path / "source.bin").write_bytes(b"what is fetched")
+    text = MINIMAL + f'[[files]]\nurl = "{(tmp_path / "source.bin").as_uri()}"\n'
+    return str(written(tmp_path, text))
+
+
+def test_the_command_shows_the_licence_and_says_what_it_fetched(
+    local: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch_command(Command(as_json=True, verbose=False), local, tmp_path / "sets", True)
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert (result["name"], result["licence"]) == ("small", "CC0")
+    assert result["out"] == str(tmp_path / "sets" / "small")
+    [file] = result["files"]
+    assert Path(file["path"]).read_bytes() == b"what is fetched"
+    assert (file["bytes"], file["checked"], file["unpacked"]) == (15, "first", None)
+    assert "licence: CC0" in printed.err
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_without_consent_nothing_is_fetched(
+    local: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    with pytest.raises(UsageError, match="--yes"):
+        fetch_command(Command(as_json=False, verbose=False), local, tmp_path / "sets", False)
+    assert not (tmp_path / "sets").exists()
+
+
+def test_consent_is_asked_once(local: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    for _ in range(2):  # the second finds everything there; a question would meet the end of stdin
+        fetch_command(Command(as_json=False, verbose=False), local, tmp_path / "sets", False)
+    assert (tmp_path / "sets" / "small" / "source.bin").exists()
+
+
+def test_a_set_behind_a_form_says_how_to_get_it(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL)
+    with pytest.raises(UsageError, match="ask nobody"):
+        fetch_command(Command(as_json=False, verbose=False), str(path), tmp_path / "sets", True)

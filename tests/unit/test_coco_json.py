@@ -13,7 +13,7 @@ from qc.errors import DataError
 from qc.imageio import write_png
 from qc.types import Region
 from training.datasets import coco_json, load_samples
-from training.pipeline import read_mask
+from training.regions import mask_of
 
 MASK = np.array(
     [
@@ -98,7 +98,7 @@ def test_run_lengths_become_polygons_that_give_the_same_mask(
     _write(root, _content(_mark(1, 3, segmentation={"size": [5, 7], "counts": counts}, iscrowd=1)))
     sample = load_samples(root)[1][0]
     assert not any(region.is_box for region in sample.regions)
-    assert np.array_equal(read_mask(sample, (5, 7)), MASK.astype(bool))
+    assert np.array_equal(mask_of(sample, (5, 7)), MASK.astype(bool))
 
 
 def test_long_runs_are_decompressed() -> None:

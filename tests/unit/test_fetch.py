@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
-import json
 import resource
 import shutil
 import stat
@@ -20,10 +19,9 @@ from typing import Any
 
 import pytest
 
-from qc.console import Command
-from qc.errors import DataError, FaultError, QCError, UsageError
+from qc.errors import DataError, FaultError, QCError
 from training.cards import Card, CardFile
-from training.fetch import fetch, fetch_command
+from training.fetch import fetch
 
 BODY = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -376,51 +374,3 @@ def test_a_damaged_archive(server: Server, tmp_path: Path, archive: Archive, kee
         fetch(card(server.url(f"/{name}"), unpack=kind), tmp_path)
     assert not (tmp_path / "small" / "a").exists()
     assert not (tmp_path / "small" / "a.unpacking").exists()
-
-
-def card_file(folder: Path, url: str | None) -> str:
-    text = 'name = "small"\ntitle = "Small"\nsource = "nobody"\nlicence = "CC BY-NC 4.0"\n'
-    text += f'[[files]]\nurl = "{url}"\n' if url else 'obtain = "fill in a form"\n'
-    path = folder / "small.toml"
-    path.write_text(text)
-    return str(path)
-
-
-def test_the_command_shows_the_licence_and_says_what_was_fetched(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    running = Command(as_json=True, verbose=False)
-    fetch_command(running, card_file(tmp_path, server.url()), tmp_path / "sets", True)
-    printed = capsys.readouterr()
-    result = json.loads(printed.out)
-    assert result["name"] == "small"
-    assert result["files"][0]["sha256"] == SHA256
-    assert result["files"][0]["checked"] == "first"
-    assert Path(result["out"], "set.bin").read_bytes() == BODY
-    assert "CC BY-NC 4.0" in printed.err
-
-
-@pytest.mark.parametrize("answer", ["n\n", ""])
-def test_without_consent_nothing_is_asked_of_the_network(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    running = Command(as_json=False, verbose=False)
-    with pytest.raises(UsageError, match="--yes"):
-        fetch_command(running, card_file(tmp_path, server.url()), tmp_path / "sets", False)
-    assert server.asked == []
-    assert not (tmp_path / "sets").exists()
-
-
-def test_consent_is_once(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    running = Command(as_json=False, verbose=False)
-    for _ in range(2):  # the second finds everything there and asks nothing
-        fetch_command(running, card_file(tmp_path, server.url()), tmp_path / "sets", False)
-    assert len(server.asked) == 1
-
-
-def test_a_set_behind_a_form_says_how_to_get_it(tmp_path: Path) -> None:
-    running = Command(as_json=False, verbose=False)
-    with pytest.raises(UsageError, match="fill in a form"):
-        fetch_command(running, card_file(tmp_path, None), tmp_path / "sets", True)

@@ -23,13 +23,14 @@ _ANNOTATION_SUFFIXES = frozenset([".xml", ".json", ".npz", ".npy"])
 def detect(path: Path) -> bool:
     """Whether `path` is a folder with at least one class folder that holds images.
 
-    Annotation files (XML, JSON, arrays) beside or inside, or folders `images` and `labels` side by
-    side, mean another layout.
+    Annotation files (XML, JSON, arrays) beside or inside, folders `images` and `labels` side by
+    side, or a folder `ground_truth` mean another layout.
     """
     if not path.is_dir():
         return False
     folders = _class_folders(path)
-    if (path / "labels").is_dir() and (path / "images").is_dir():
+    names = {folder.name for folder in folders}
+    if {"images", "labels"} <= names or "ground_truth" in names:
         return False
     for folder in [path, *folders]:
         if any(entry.suffix.lower() in _ANNOTATION_SUFFIXES for entry in folder.iterdir()):

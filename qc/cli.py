@@ -78,13 +78,16 @@ def data_split(
     path: Annotated[Path, typer.Argument(help="A dataset.")],
     out: Annotated[Path, typer.Option("--out", help="CSV to write.")],
     seed: Annotated[int, typer.Option(help="Another seed, another deal.")] = 0,
+    group_regex: Annotated[
+        str | None, typer.Option(help="Finds the group in a path, such as '(lot[0-9]+)_'.")
+    ] = None,
     format: FormatOption = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Deal whole groups into train, val and test; refuses to leak."""
     with command(as_json, verbose) as running:
-        load("train", "training.commands:data_split")(running, path, out, seed, format)
+        load("train", "training.commands:data_split")(running, path, out, seed, format, group_regex)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from qc.console import Command
 from qc.errors import GateError, UsageError
 from training.audit import audit
 from training.datasets import annotation_errors, load_samples
+from training.grouping import group_by_path
 from training.split import apply_split, crossing_groups, group_of, split_samples, write_split
 
 
@@ -66,9 +67,18 @@ def _percent(share: float | None) -> str:
     return "unknown" if share is None else f"{100 * share:.1f} %"
 
 
-def data_split(running: Command, path: Path, out: Path, seed: int, format: str | None) -> None:
-    """Split a dataset by group."""
+def data_split(
+    running: Command,
+    path: Path,
+    out: Path,
+    seed: int,
+    format: str | None,
+    group_regex: str | None = None,
+) -> None:
+    """Split a dataset by group; the groups may come from a regular expression on the paths."""
     _, samples = load_samples(path, format)
+    if group_regex is not None:
+        samples = group_by_path(samples, group_regex)
     done = split_samples(samples, seed=seed)
     write_split(done, out)
     sizes = Counter(s.split for s in done)

@@ -29,6 +29,10 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", envvar="QC_DATA", help="The dataset, or the folder that holds it."),
 ]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="KEY=VALUE", help="What the layout is told; may be repeated."),
+]
 FormatOption = Annotated[str | None, typer.Option("--format", help="The layout, not detected.")]
 
 
@@ -65,12 +69,15 @@ def data_audit(
     split: Annotated[Path | None, typer.Option(help="CSV of a split to check.")] = None,
     html: Annotated[Path | None, typer.Option(help="Page of what was found, to write.")] = None,
     format: FormatOption = None,
+    option: Options = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Everything wrong with a dataset; exit 1 where something blocks training."""
     with command(as_json, verbose) as running:
-        load("train", "training.commands:data_audit")(running, path, split, format, html)
+        load("train", "training.commands:data_audit")(
+            running, path, split, format, html, option or ()
+        )
 
 
 @data_app.command("split")
@@ -82,12 +89,28 @@ def data_split(
         str | None, typer.Option(help="Finds the group in a path, such as '(lot[0-9]+)_'.")
     ] = None,
     format: FormatOption = None,
+    option: Options = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Deal whole groups into train, val and test; refuses to leak."""
     with command(as_json, verbose) as running:
-        load("train", "training.commands:data_split")(running, path, out, seed, format, group_regex)
+        load("train", "training.commands:data_split")(
+            running, path, out, seed, format, group_regex, option or ()
+        )
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A card's name, or its file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the sets.")] = Path("datasets"),
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the licence, do not ask.")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fetch a public dataset by its card: licence first, then download, check and unpack."""
+    with command(as_json, verbose) as running:
+        load("train", "training.fetch:fetch_command")(running, name, out, yes)
 
 
 @app.command()

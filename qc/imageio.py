@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qc.errors import DataError, FaultError
-from qc.types import Image
+from qc.types import Image, Sample
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 """File name endings (lower case) of the formats that are read."""
@@ -49,6 +49,17 @@ def read_image(path: Path | str) -> Image:
         DataError: missing, empty, truncated, over 64 megapixels, or not decodable.
     """
     return decode_image(_read_bytes(Path(path)), where=path)
+
+
+def read_sample(sample: Sample) -> Image:
+    """Read a sample's picture as RGB `(H, W, 3)` uint8.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if sample.source is not None:
+        return sample.source.read()
+    return read_image(sample.image_path)
 
 
 def decode_image(data: bytes, where: object) -> Image:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -30,6 +31,7 @@ class DataTable(_Table):
         path: the dataset, a folder or file; relative to `--data` or QC_DATA, or to the recipe.
         good: the class of good parts.
         format: the layout, or None to find it out.
+        options: what the layout can be told, such as the columns of a table.
         split: CSV of the split, relative to the recipe; None keeps the split that the dataset's
             folders say, or splits by group with `shares`.
         shares: of train, val and test, where `split` is None.
@@ -41,6 +43,7 @@ class DataTable(_Table):
     path: str
     good: str
     format: str | None = None
+    options: dict[str, Any] = {}
     split: str | None = None
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     colour: Literal["rgb", "grey"] = "rgb"
@@ -183,11 +186,26 @@ def read_toml(path: Path, model: type[M]) -> M:
         raise RecipeError("the file cannot be read", where=path, found=error.strerror) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"the file is not TOML ({error})", where=path) from error
+    return read_table(raw, model, path)
+
+
+def read_table(raw: Mapping[str, Any], model: type[M], where: object) -> M:
+    """Check values against a pydantic model that forbids unknown keys.
+
+    Args:
+        raw: the values.
+        model: what they become.
+        where: the name that an error carries.
+
+    Raises:
+        RecipeError: an unknown key (the nearest legal one is named), or a value that is not legal;
+            all of them are listed.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         lines = [_line(model, dict(e)) for e in error.errors()]
-        raise RecipeError("; ".join(lines), where=path) from error
+        raise RecipeError("; ".join(lines), where=where) from error
 
 
 def _line(model: type[BaseModel], error: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,18 +75,27 @@ class Region:
         _check(len(self.points) >= 3, f"points of {self.label}", "at least 3", len(self.points))
 
 
+class PixelSource(Protocol):
+    """Where a picture comes from that is not a whole image file: a frame, or a row of an array."""
+
+    def read(self) -> Image:
+        """The picture, RGB `(H, W, 3)` uint8; raises DataError where it cannot be read."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled image of a dataset.
 
     Args:
         sample_id: unique in its dataset; the path relative to the dataset's root.
-        image_path: the image file.
+        image_path: the file that holds the image.
         labels: class names, at least one.
         mask_path: the defect mask (255 where the defect is), or None where none was drawn.
         regions: boxes and polygons; where there is no mask, they are filled to make one.
         group: the physical piece or lot; samples of one group never stand in two splits.
         split: "train", "val", "test", or None before splitting.
+        source: reads the picture where the file is more than one image; None: it is an image file.
     """
 
     sample_id: str
@@ -95,6 +105,7 @@ class Sample:
     regions: tuple[Region, ...] = ()
     group: str = ""
     split: str | None = None
+    source: PixelSource | None = None
 
     def __post_init__(self) -> None:
         _check(bool(self.sample_id), "Sample.sample_id", "a name", repr(self.sample_id))

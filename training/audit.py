@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qc.errors import DataError
-from qc.imageio import read_image, read_mask
+from qc.imageio import read_mask, read_sample
 from qc.types import Image, Sample
 from training.shortcuts import properties, shortcuts
 from training.split import crossing_groups, group_of
@@ -154,7 +154,7 @@ def _read_all(
     drawn: set[str] = set()
     for done, sample in enumerate(samples, 1):
         try:
-            image = read_image(sample.image_path)
+            image = read_sample(sample)
         except DataError as error:
             unreadable.append({"path": sample.sample_id, "why": error.message})
         else:

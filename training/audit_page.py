@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from qc.errors import DataError, FaultError
-from qc.imageio import read_image
+from qc.imageio import read_sample
 from qc.types import Image, Sample
 from training.regions import mask_of
 from training.split import group_of
@@ -96,7 +96,7 @@ def _picture(sample: Sample | None) -> str:
     if sample is None:
         return ""
     try:
-        image = read_image(sample.image_path)
+        image = read_sample(sample)
     except DataError:
         return ""
     mask = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from qc.bundle import open_bundle
 from qc.console import Command
 from qc.errors import GateError, UsageError
 from training.audit import audit
-from training.datasets import annotation_errors, load_samples
+from training.datasets import load_samples, read_dataset
 from training.grouping import group_by_path
 from training.split import apply_split, crossing_groups, group_of, split_samples, write_split
 
@@ -21,14 +22,20 @@ def data_audit(
     split: Path | None,
     format: str | None,
     html: Path | None = None,
+    options: Sequence[str] = (),
 ) -> None:
     """Audit a dataset, and a split of it; write the page of what was found where one is wanted."""
-    name, samples = load_samples(path, format)
+    reading = read_dataset(path, format, told(options))
+    samples = reading.samples
+    if not samples and reading.fatal:
+        raise reading.fatal[0]
     if split is not None:
         samples = apply_split(samples, split)
     with running.step("audit") as tell:
-        found = audit(samples, name, progress=tell)
-    found["annotation_errors"] += annotation_errors(path, name)
+        found = audit(samples, reading.format, progress=tell)
+    found["annotation_errors"] += reading.errors
+    if reading.fatal:
+        found["blocking"].append(f"{len(reading.fatal)} file(s) or annotation(s) do not fit")
     if html is not None:
         from training.audit_page import write_page
 
@@ -40,6 +47,14 @@ def data_audit(
         running.say(f"pictures: {html}")
     if found["blocking"]:
         raise GateError("training is blocked", where=path, found="; ".join(found["blocking"]))
+
+
+def told(options: Sequence[str]) -> dict[str, str]:
+    """What `--option KEY=VALUE` says, by key; raises UsageError where it is not of that form."""
+    wrong = [o for o in options if not o.partition("=")[0] or "=" not in o]
+    if wrong:
+        raise UsageError("--option is not of its form", expected="KEY=VALUE", found=wrong[0])
+    return dict(o.split("=", 1) for o in options)
 
 
 def audit_lines(found: dict[str, Any]) -> list[str]:
@@ -74,9 +89,10 @@ def data_split(
     seed: int,
     format: str | None,
     group_regex: str | None = None,
+    options: Sequence[str] = (),
 ) -> None:
     """Split a dataset by group; the groups may come from a regular expression on the paths."""
-    _, samples = load_samples(path, format)
+    _, samples = load_samples(path, format, told(options))
     if group_regex is not None:
         samples = group_by_path(samples, group_regex)
     done = split_samples(samples, seed=seed)

@@ -73,7 +73,7 @@ def load_images(
 
     def load(i: int) -> None:
         sample = samples[i]
-        image = imageio.read_image(sample.image_path)
+        image = imageio.read_sample(sample)
         pixels[i] = preprocess.apply(spec, image)
         has_mask[i] = sample.labels[0] == good
         mask = mask_of(sample, image.shape[:2])

@@ -85,7 +85,7 @@ def plan_run(
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
     place = dataset_path(recipe, recipe_path, data)
-    _, samples = load_samples(place, recipe.data.format)
+    _, samples = load_samples(place, recipe.data.format, recipe.data.options)
     classes = _classes(samples, recipe.data.good, place)
     unknown = sorted(set(recipe.data.severity) - set(classes[1:]))
     if unknown:
@@ -202,7 +202,7 @@ def open_run(path: Path, data: Path | None = None) -> RunPlan:
         raise UsageError("this run is not finished: go on with `qc train --resume`", where=path)
     if data is not None:
         place = dataset_path(recipe, path / "recipe.toml", data)
-    _, samples = load_samples(place, recipe.data.format)
+    _, samples = load_samples(place, recipe.data.format, recipe.data.options)
     samples = apply_split(samples, path / "split.csv")
     return RunPlan(path, recipe, place, classes, tuple(samples), *hashes)
 

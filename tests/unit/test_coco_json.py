@@ -69,10 +69,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def _refused(root: Path, what: str) -> DataError:
-    """The one error of reading, which `annotation_errors` must list too."""
+    """The one error of reading, which `scan` must list too."""
     with pytest.raises(DataError, match=what) as caught:
         load_samples(root)
-    assert str(caught.value) in [row["why"] for row in coco_json.annotation_errors(root)]
+    assert str(caught.value) in [row["why"] for row in coco_json.scan(root).as_rows()]
     return caught.value
 
 
@@ -87,7 +87,7 @@ def test_boxes_and_polygons_are_read_from_the_folder_and_the_file(root: Path, in
         Region("scratch", ((1, 1), (3, 1), (3, 4.5)), is_box=False),
     )
     assert (b.labels, b.regions) == ((coco_json.GOOD,), ())
-    assert coco_json.annotation_errors(root / inner) == []
+    assert coco_json.scan(root / inner).as_rows() == []
 
 
 @pytest.mark.parametrize("counts", [RUNS, COMPRESSED])
@@ -138,7 +138,7 @@ def test_what_has_no_area_is_named_and_left_out(root: Path) -> None:
     _write(root, _content(*(_mark(2, 3, **shape) for shape in shapes)))
     sample = load_samples(root)[1][1]
     assert (sample.labels, sample.regions) == (("scratch",), ())
-    rows = coco_json.annotation_errors(root)
+    rows = coco_json.scan(root).as_rows()
     assert [row["path"] for row in rows] == ["images/b.png"] * 4
     for row, words in zip(rows, ["box", "polygon", "mask", "neither"], strict=True):
         assert words in row["why"] and "instances.json annotations[" in row["why"]
@@ -158,7 +158,7 @@ def test_what_lies_outside_is_named_and_cut(root: Path) -> None:
         ((0, 0), (3, 0), (3, 3)),
         ((0, 0), (7, 0), (7, 5), (0, 5)),
     ]
-    whys = [row["why"] for row in coco_json.annotation_errors(root)]
+    whys = [row["why"] for row in coco_json.scan(root).as_rows()]
     assert ["reaches outside" in w for w in whys] == [True, True, False]
     assert "box of 'scratch' lies outside the image of 7 x 5 pixels" in whys[2]
 
@@ -166,9 +166,9 @@ def test_what_lies_outside_is_named_and_cut(root: Path) -> None:
 def test_images_that_are_not_listed_are_named(root: Path) -> None:
     _picture(root / "images" / "c.png")
     assert len(load_samples(root)[1]) == 2
-    (row,) = coco_json.annotation_errors(root)
+    (row,) = coco_json.scan(root).as_rows()
     assert row["path"] == "images/c.png" and "not listed" in row["why"]
-    assert coco_json.annotation_errors(root / "annotations" / "instances.json") == []
+    assert coco_json.scan(root / "annotations" / "instances.json").as_rows() == []
 
 
 def test_groups_are_read(root: Path) -> None:
@@ -252,7 +252,7 @@ def test_several_files_are_not_chosen_between(root: Path) -> None:
         load_samples(root)
     assert load_samples(file)[0] == "coco_json"
     with pytest.raises(DataError, match="does not exist"):
-        coco_json.annotation_errors(root / "gone")
+        coco_json.scan(root / "gone").as_rows()
 
 
 def test_other_layouts_are_not_taken_for_it(tmp_path: Path) -> None:

@@ -60,10 +60,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def _refused(root: Path, what: str) -> DataError:
-    """The one error of reading, which `annotation_errors` must list too."""
+    """The one error of reading, which `scan` must list too."""
     with pytest.raises(DataError, match=what) as caught:
         load_samples(root)
-    assert str(caught.value) in [row["why"] for row in voc_xml.annotation_errors(root)]
+    assert str(caught.value) in [row["why"] for row in voc_xml.scan(root).as_rows()]
     return caught.value
 
 
@@ -75,7 +75,7 @@ def test_boxes_count_from_one_and_hold_both_corners(root: Path) -> None:
     scratch = Region("scratch", ((0, 1), (4, 1), (4, 6), (0, 6)), is_box=True)
     assert a.regions == (scratch, Region("hole", ((6, 6), (8, 6), (8, 8), (6, 8)), True), scratch)
     assert (b.labels, b.regions) == ((voc_xml.GOOD,), ())
-    assert voc_xml.annotation_errors(root) == []
+    assert voc_xml.scan(root).as_rows() == []
 
 
 def test_annotations_may_lie_beside_their_images_and_names_repeat_across_folders(
@@ -108,7 +108,7 @@ def test_a_box_without_area_is_named_and_left_out(root: Path, corners: tuple[int
     _write(root / "Annotations/b.xml", _xml(_box("hole", *corners)))
     sample = load_samples(root)[1][1]
     assert (sample.labels, sample.regions) == (("hole",), ())
-    (row,) = voc_xml.annotation_errors(root)
+    (row,) = voc_xml.scan(root).as_rows()
     assert row["path"] == "JPEGImages/b.png"
     assert "b.xml: object 1: box of 'hole' without area; corners (3, 3)" in row["why"] or (
         corners == (6, 3, 3, 6) and "without area; corners (5, 2) (3, 6)" in row["why"]
@@ -120,7 +120,7 @@ def test_a_box_outside_the_image_is_named_and_cut(root: Path) -> None:
     _write(root / "Annotations/b.xml", _xml(*boxes))
     sample = load_samples(root)[1][1]
     assert sample.regions == (Region("hole", ((0, 1), (10, 1), (10, 8), (0, 8)), True),)
-    first, second = (row["why"] for row in voc_xml.annotation_errors(root))
+    first, second = (row["why"] for row in voc_xml.scan(root).as_rows())
     assert "object 1: box of 'hole' reaches outside the image of 10 x 8 pixels" in first
     assert "object 2: box of 'hole' lies outside" in second
 
@@ -129,7 +129,7 @@ def test_a_doubtful_size_or_file_name_is_named(root: Path) -> None:
     _write(root / "Annotations/a.xml", _xml(_box(*SCRATCH), name="c.jpg", size=None))
     _write(root / "Annotations/b.xml", _xml(name="b", size=(0, 0)))
     assert len(load_samples(root)[1]) == 2
-    whys = [row["why"] for row in voc_xml.annotation_errors(root)]
+    whys = [row["why"] for row in voc_xml.scan(root).as_rows()]
     assert [why.split(": ")[1].split(";")[0] for why in whys] == [
         "filename names another image",
         "size of the image is missing or not positive",
@@ -156,7 +156,7 @@ def test_a_doubtful_size_or_file_name_is_named(root: Path) -> None:
 def test_a_wrong_annotation_is_refused(root: Path, text: str | bytes, what: str) -> None:
     file = _write(root / "Annotations/b.xml", text)
     assert _refused(root, what).where.startswith(str(file))
-    assert [r["path"] for r in voc_xml.annotation_errors(root)] == ["JPEGImages/b.png"]
+    assert [r["path"] for r in voc_xml.scan(root).as_rows()] == ["JPEGImages/b.png"]
 
 
 def test_an_annotation_without_its_image_is_refused(root: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_dataset_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no annotation; expected XML"):
         load_samples(tmp_path, "voc_xml")
     with pytest.raises(DataError, match="does not exist"):
-        voc_xml.annotation_errors(tmp_path / "gone")
+        voc_xml.scan(tmp_path / "gone").as_rows()
 
 
 @pytest.mark.skipif(not NEU.is_dir(), reason=f"neu_det {_ABSENT}")
@@ -190,7 +190,7 @@ def test_the_steel_set_is_read_whole() -> None:
     assert (name, len(samples)) == ("voc_xml", 1800)
     assert len({label for s in samples for label in s.labels}) == 6
     assert sum(len(s.labels) > 1 for s in samples) == 123
-    assert voc_xml.annotation_errors(NEU) == []
+    assert voc_xml.scan(NEU).as_rows() == []
 
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason=f"bccd {_ABSENT}")
@@ -199,7 +199,7 @@ def test_the_blood_set_has_two_boxes_without_area() -> None:
     assert (name, len(samples)) == ("voc_xml", 364)
     boxes = Counter(region.label for s in samples for region in s.regions)
     assert boxes == {"RBC": 4153, "WBC": 372, "Platelets": 361}
-    errors = voc_xml.annotation_errors(BCCD)
+    errors = voc_xml.scan(BCCD).as_rows()
     assert [row["path"] for row in errors] == [
         "JPEGImages/BloodImage_00338.jpg",
         "JPEGImages/BloodImage_00343.jpg",

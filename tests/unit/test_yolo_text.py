@@ -44,10 +44,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def _refused(root: Path, what: str) -> DataError:
-    """The one error of reading, which `annotation_errors` must list too."""
+    """The one error of reading, which `scan` must list too."""
     with pytest.raises(DataError, match=what) as caught:
         load_samples(root)
-    assert str(caught.value) in [row["why"] for row in yolo_text.annotation_errors(root)]
+    assert str(caught.value) in [row["why"] for row in yolo_text.scan(root).as_rows()]
     return caught.value
 
 
@@ -63,7 +63,7 @@ def test_boxes_and_polygons_are_read_in_pixels(root: Path, names: str) -> None:
     assert np.allclose(box.points, [(4, 3), (6, 3), (6, 5), (4, 5)])
     assert np.allclose(polygon.points, [(1, 0), (3, 0), (3, 4)])
     assert [(s.labels, s.regions) for s in (b, c)] == [((yolo_text.GOOD,), ())] * 2
-    assert yolo_text.annotation_errors(root) == []
+    assert yolo_text.scan(root).as_rows() == []
 
 
 def test_images_may_lie_in_their_split_s_folder(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_has_no_area_is_named_and_left_out(root: Path) -> None:
     _label(root / "labels/train/b.txt", "1 0.5 0.5 0 0.2\n0 0.1 0.1 0.2 0.2 0.1 0.1\n")
     sample = load_samples(root)[1][1]
     assert (sample.labels, sample.regions) == (("hole", "scratch"), ())
-    rows = yolo_text.annotation_errors(root)
+    rows = yolo_text.scan(root).as_rows()
     assert [row["path"] for row in rows] == ["images/train/b.png"] * 2
     assert "b.txt line 1: box of 'hole' without area" in rows[0]["why"]
     assert "b.txt line 2: polygon of 'scratch' without area" in rows[1]["why"]
@@ -110,7 +110,7 @@ def test_what_lies_outside_is_named_and_cut(root: Path) -> None:
     first, last = load_samples(root)[1][1].regions
     assert np.allclose(first.points, [(7, 2), (10, 2), (10, 6), (7, 6)])
     assert last == Region("hole", ((0, 0), (10, 0), (10, 8), (0, 8)), is_box=True)
-    whys = [row["why"] for row in yolo_text.annotation_errors(root)]
+    whys = [row["why"] for row in yolo_text.scan(root).as_rows()]
     assert "line 1: box of 'hole' reaches outside the image of 10 x 8 pixels" in whys[0]
     assert "line 2: box of 'hole' lies outside" in whys[1] and len(whys) == 2
 

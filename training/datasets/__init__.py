@@ -1,18 +1,23 @@
 """Dataset layouts: each module here with `detect(path)` and `samples(path)` is one layout.
 
 A layout is found by scanning this package, so a new one is one more file and nothing is registered.
+It may have more: `scan(path)` gives the samples together with everything wrong in them, so that an
+audit goes on past a bad file; and `Options`, a pydantic model of what the layout can be told, such
+as the columns of a table, which `samples` and `scan` then take as their second argument.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Protocol
+from typing import Any, Protocol
 
-from qc.errors import DataError, nearest
+from qc.errors import DataError, UsageError, nearest
+from qc.recipe import read_table
 from qc.types import Sample
 
 
@@ -28,6 +33,24 @@ class Layout(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What reading a dataset brought, past everything that is wrong in it.
+
+    Args:
+        format: the layout's name.
+        samples: those that could be made; maybe none.
+        errors: `{"path", "why"}` of each wrong annotation; path is the sample id where the image
+            is known.
+        fatal: those of the errors for which training refuses the dataset.
+    """
+
+    format: str
+    samples: list[Sample]
+    errors: list[dict[str, str]]
+    fatal: list[DataError]
+
+
 def layouts() -> dict[str, Layout]:
     """Every layout by its name, which is its module's name."""
     found: dict[str, Layout] = {}
@@ -38,42 +61,65 @@ def layouts() -> dict[str, Layout]:
     return found
 
 
-def load_samples(path: Path | str, format: str | None = None) -> tuple[str, list[Sample]]:
+def load_samples(
+    path: Path | str, format: str | None = None, options: Mapping[str, Any] | None = None
+) -> tuple[str, list[Sample]]:
     """Read a dataset: the name of its layout, and its samples.
 
     Args:
         path: the dataset's folder or file.
         format: the layout's name, or None to find it out.
+        options: what the layout is told, by the names of its `Options`.
 
     Raises:
         DataError: nothing there, no layout or several fit, an unknown name, or a wrong dataset.
+        RecipeError: an option that is not legal.
+        UsageError: options for a layout that has none.
+    """
+    reading = read_dataset(path, format, options)
+    if reading.fatal:
+        raise reading.fatal[0]
+    if not reading.samples:
+        raise DataError(f"dataset holds no image (read as {reading.format})", where=path)
+    return reading.format, reading.samples
+
+
+def read_dataset(
+    path: Path | str, format: str | None = None, options: Mapping[str, Any] | None = None
+) -> Reading:
+    """Read a dataset past what is wrong in it, for an audit; as `load_samples` otherwise.
+
+    Raises:
+        DataError, RecipeError, UsageError: as `load_samples`, where nothing can be read at all.
     """
     root = Path(path)
     if not root.exists():
         raise DataError("dataset does not exist", where=root)
     known = layouts()
     name = _detected(root, known) if format is None else _named(format, known, root)
-    samples = list(known[name].samples(root))
-    if not samples:
-        raise DataError(f"dataset holds no image (read as {name})", where=root)
+    module: Any = known[name]
+    told = _told(name, module, options or {})
+    samples, errors, fatal = [], [], []
+    if hasattr(module, "scan"):
+        scan = module.scan(root, *told)
+        scan.group()
+        samples, errors, fatal = list(scan.samples), scan.as_rows(), list(scan.fatal)
+    else:
+        samples = list(module.samples(root, *told))
     twice = [k for k, n in Counter(s.sample_id for s in samples).items() if n > 1]
     if twice:
         raise DataError("sample ids occur twice", where=root, found=", ".join(twice[:5]))
-    return name, samples
+    return Reading(name, samples, errors, fatal)
 
 
-def annotation_errors(path: Path | str, format: str) -> list[dict[str, str]]:
-    """What is wrong with the annotations of a dataset, where its layout can tell.
-
-    Args:
-        path: the dataset's folder or file.
-        format: the layout's name, as `load_samples` gave it.
-
-    Returns:
-        `{"path", "why"}` for each; path is the sample id where the image is known.
-    """
-    tell = getattr(layouts()[format], "annotation_errors", None)
-    return [] if tell is None else list(tell(Path(path)))
+def _told(name: str, module: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The layout's options, checked; nothing for a layout that has none."""
+    if hasattr(module, "Options"):
+        return (read_table(options, module.Options, f"options of {name}"),)
+    if options:
+        found = ", ".join(options)
+        raise UsageError("this layout takes no options", where=name, found=found)
+    return ()
 
 
 def _named(format: str, known: dict[str, Layout], root: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from qc.errors import DataError
 from qc.imageio import IMAGE_SUFFIXES
 from qc.types import Region, Sample
-from training.datasets._groups import read_groups
+from training.datasets._groups import GROUPS_FILE, read_groups
 
 GOOD = "good"
 """Class of an image that is annotated as holding nothing."""
@@ -51,16 +51,30 @@ class Scan:
         self.note(path, error)
         self.fatal.append(error)
 
+    def group(self) -> None:
+        """Give samples without a group theirs of `groups.csv`; without it each is its own."""
+        try:
+            groups, wrong = read_groups(self.root, [s.sample_id for s in self.samples])
+        except DataError as error:
+            self.refuse(GROUPS_FILE, error)
+            return
+        for error in wrong:
+            self.refuse(GROUPS_FILE, error)
+        self.samples = [
+            replace(s, group=groups.get(s.sample_id) or s.group or s.sample_id)
+            for s in self.samples
+        ]
+
     def grouped_samples(self) -> list[Sample]:
-        """The samples with their groups from `groups.csv`; without it each is its own group.
+        """The samples with their groups.
 
         Raises:
-            DataError: the first fatal error, or a wrong `groups.csv`.
+            DataError: the first fatal error, a wrong `groups.csv` among them.
         """
+        self.group()
         if self.fatal:
             raise self.fatal[0]
-        groups = read_groups(self.root, [s.sample_id for s in self.samples])
-        return [replace(s, group=groups.get(s.sample_id, s.sample_id)) for s in self.samples]
+        return self.samples
 
     def as_rows(self) -> list[dict[str, str]]:
         """The errors as `{"path", "why"}`, in the order in which they were found."""

@@ -10,19 +10,22 @@ from qc.errors import DataError
 GROUPS_FILE = "groups.csv"
 
 
-def read_groups(root: Path, sample_ids: list[str]) -> dict[str, str]:
+def read_groups(root: Path, sample_ids: list[str]) -> tuple[dict[str, str], list[DataError]]:
     """Group by sample id from `groups.csv`; empty where there is no such file.
 
     Args:
         root: the dataset's folder, which paths are relative to.
         sample_ids: of the whole dataset.
 
+    Returns:
+        The groups, and what the file lacks or has too many of.
+
     Raises:
-        DataError: not readable, a column, a row or an image is missing, or an image is named twice.
+        DataError: not readable, a column or a cell is missing, or an image is named twice.
     """
     file = root / GROUPS_FILE
     if not file.exists():
-        return {}
+        return {}, []
     groups: dict[str, str] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
@@ -45,18 +48,12 @@ def read_groups(root: Path, sample_ids: list[str]) -> dict[str, str]:
                 groups[name] = group
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{GROUPS_FILE} cannot be read ({error})", where=file) from error
-    without_row = [s for s in sample_ids if s not in groups]
-    if without_row:
-        raise DataError(
-            f"{GROUPS_FILE} has no row for {len(without_row)} image(s)",
-            where=file,
-            found=", ".join(without_row[:5]),
-        )
-    without_file = sorted(groups.keys() - set(sample_ids))
-    if without_file:
-        raise DataError(
-            f"{GROUPS_FILE} has {len(without_file)} row(s) for a missing file",
-            where=file,
-            found=", ".join(without_file[:5]),
-        )
-    return groups
+    wrong: list[DataError] = []
+    for names, what in (
+        ([s for s in sample_ids if s not in groups], "no row for {} image(s)"),
+        (sorted(groups.keys() - set(sample_ids)), "{} row(s) for a missing file"),
+    ):
+        if names:
+            what = f"{GROUPS_FILE} has {what.format(len(names))}"
+            wrong.append(DataError(what, where=file, found=", ".join(names[:5])))
+    return groups, wrong

@@ -13,7 +13,7 @@ from pathlib import Path
 from qc.errors import DataError
 from qc.imageio import IMAGE_SUFFIXES
 from qc.types import Sample
-from training.datasets._groups import read_groups
+from training.datasets._annotated import Scan
 
 _IMAGE_FOLDER = "Imgs"
 _MASK_ENDING = "_mask"
@@ -48,31 +48,37 @@ def samples(path: Path) -> Iterator[Sample]:
         DataError: no folder, no class folder, an empty class, a mask without its image or two masks
             for one image, images in a folder that is not read, or a wrong `groups.csv`.
     """
+    yield from scan(path).grouped_samples()
+
+
+def scan(path: Path) -> Scan:
+    """The samples, and every file that does not fit.
+
+    Args:
+        path: the dataset's root folder.
+
+    Raises:
+        DataError: no folder, or no class folder.
+    """
     if not path.is_dir():
         raise DataError("dataset folder does not exist", where=path)
     folders = _class_folders(path)
     if not folders:
         raise DataError("no class folder", where=path, expected="one folder per class")
-    found: list[tuple[str, str, Path, Path | None]] = []
+    scan = Scan(path)
     for folder in folders:
-        images = _images_of(folder)
+        images = _images_of(folder, scan)
         if not images:
-            raise DataError(
+            error = DataError(
                 f"empty class '{folder.name}': no image in it or in its {_IMAGE_FOLDER} folder",
                 where=folder,
                 expected=f"at least one of *{', *'.join(IMAGE_SUFFIXES)}",
             )
+            scan.refuse(folder.name, error)
         for image, mask in images:
-            found.append((image.relative_to(path).as_posix(), folder.name, image, mask))
-    groups = read_groups(path, [row[0] for row in found])
-    for sample_id, label, image, mask in found:
-        yield Sample(
-            sample_id=sample_id,
-            image_path=image,
-            labels=(label,),
-            mask_path=mask,
-            group=groups.get(sample_id, sample_id),
-        )
+            sample_id = image.relative_to(path).as_posix()
+            scan.samples.append(Sample(sample_id, image, (folder.name,), mask_path=mask))
+    return scan
 
 
 def _class_folders(path: Path) -> list[Path]:
@@ -95,17 +101,18 @@ def _is_image_name(entry: Path) -> bool:
     return entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
 
 
-def _images_of(folder: Path) -> list[tuple[Path, Path | None]]:
+def _images_of(folder: Path, scan: Scan) -> list[tuple[Path, Path | None]]:
     """Images with their masks; masks are taken out of the images."""
-    for place in folder.iterdir():
-        if (
-            place.is_dir()
-            and place.name != _IMAGE_FOLDER
-            and any(map(_is_image_name, _list(place)))
-        ):
-            raise DataError(
+
+    def refuse(file: Path, what: str, **facts: object) -> None:
+        name = file.relative_to(scan.root).as_posix()
+        scan.refuse(name, DataError(what, where=file, **facts))
+
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and place.name != _IMAGE_FOLDER and _holds_images(place):
+            refuse(
+                place,
                 "images in a folder that this layout does not read",
-                where=place,
                 expected=f"images in {folder.name} or {folder.name}/{_IMAGE_FOLDER}",
             )
     files = _image_files(folder)
@@ -122,18 +129,13 @@ def _images_of(folder: Path) -> list[tuple[Path, Path | None]]:
             images.append(file)
             continue
         if owner in masks:
-            raise DataError(
-                "two masks for one image", where=file, found=f"{masks[owner].name} and {file.name}"
-            )
+            refuse(file, "two masks for one image", found=f"{masks[owner].name} and {file.name}")
         masks[owner] = file
-    orphans = sorted(masks[stem] for stem in masks.keys() - {f.with_suffix("") for f in images})
-    if orphans:
-        raise DataError(
-            f"mask without an image (a name ending in {_MASK_ENDING}.png is a mask)",
-            where=orphans[0],
-        )
+    for stem in sorted(masks.keys() - {f.with_suffix("") for f in images}):
+        what = f"mask without an image (a name ending in {_MASK_ENDING}.png is a mask)"
+        refuse(masks[stem], what)
     return [(image, masks.get(image.with_suffix(""))) for image in images]
 
 
-def _list(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
+def _holds_images(folder: Path) -> bool:
+    return any(map(_is_image_name, folder.iterdir()))

@@ -35,7 +35,7 @@ from training.datasets._annotated import (
     is_image_name,
 )
 
-__all__ = ["GOOD", "annotation_errors", "decode_rle", "detect", "samples"]
+__all__ = ["GOOD", "decode_rle", "detect", "samples", "scan"]
 
 _KEYS = ("images", "annotations", "categories")
 _ANNOTATIONS_FOLDER = "annotations"
@@ -60,30 +60,7 @@ def samples(path: Path) -> Iterator[Sample]:
             annotation of an unknown image or category or of a wrong shape, an image that is not
             there, or a wrong `groups.csv`.
     """
-    yield from _scan(path).grouped_samples()
-
-
-def annotation_errors(path: Path) -> list[dict[str, str]]:
-    """Everything wrong with the annotations, as `{"path", "why"}`; an image goes by its sample id.
-
-    Besides what `samples` refuses: boxes and outlines without area or outside the image by the size
-    in the JSON, annotations without either, and images of the folder that the JSON does not list
-    (not looked for where `path` is the JSON file: others may list them).
-
-    Args:
-        path: the JSON file, or a folder with exactly one.
-
-    Raises:
-        DataError: no such path, or none or several COCO files in it.
-    """
-    try:
-        return _scan(path).as_rows()
-    except _UnreadableError as error:
-        return [{"path": Path(error.where).name, "why": str(error)}]
-
-
-class _UnreadableError(DataError):
-    """The JSON file as a whole is wrong."""
+    yield from scan(path).grouped_samples()
 
 
 def decode_rle(counts: list[int] | str, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
@@ -159,10 +136,26 @@ def _located(path: Path) -> tuple[Path, Path]:
     return found[0], path
 
 
-def _scan(path: Path) -> Scan:
+def scan(path: Path) -> Scan:
+    """The samples, and everything wrong with the annotations; an image goes by its sample id.
+
+    Besides what `samples` refuses: boxes and outlines without area or outside the image by the size
+    in the JSON, annotations without either, and images of the folder that the JSON does not list
+    (not looked for where `path` is the JSON file: others may list them).
+
+    Args:
+        path: the JSON file, or a folder with exactly one.
+
+    Raises:
+        DataError: no such path, or none or several COCO files in it.
+    """
     file, root = _located(path)
-    content = _content(file)
     scan = Scan(root)
+    try:
+        content = _content(file)
+    except DataError as error:
+        scan.refuse(file.name, error)
+        return scan
     on_disk: defaultdict[str, list[Path]] = defaultdict(list)
     for image in files_below(root):
         if is_image_name(image):
@@ -205,15 +198,13 @@ def _content(file: Path) -> dict[str, list[Any]]:
     try:
         content = json.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise _UnreadableError(
-            f"COCO file cannot be read ({error.strerror})", where=file
-        ) from error
+        raise DataError(f"COCO file cannot be read ({error.strerror})", where=file) from error
     except (ValueError, RecursionError) as error:
-        raise _UnreadableError(f"COCO file is not readable JSON ({error})", where=file) from error
+        raise DataError(f"COCO file is not readable JSON ({error})", where=file) from error
     for key in _KEYS:
         value = content.get(key) if isinstance(content, dict) else None
         if not isinstance(value, list):
-            raise _UnreadableError(
+            raise DataError(
                 f"COCO file lacks its list '{key}'",
                 where=file,
                 expected=", ".join(_KEYS),

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from qc.errors import DataError
 from qc.types import Sample
-from training.datasets._annotated import files_below, is_image_name
-from training.datasets._groups import read_groups
+from training.datasets._annotated import Scan, files_below, is_image_name
 
 GOOD = "good"
 _MASKS = "ground_truth"
@@ -38,29 +37,40 @@ def samples(path: Path) -> Iterator[Sample]:
         DataError: no image, an image outside a class folder, a defect without its mask, a mask
             without its image, or a wrong `groups.csv`.
     """
+    yield from scan(path).grouped_samples()
+
+
+def scan(path: Path) -> Scan:
+    """The samples, and every file that does not fit.
+
+    Args:
+        path: the folder of one object.
+
+    Raises:
+        DataError: a folder is missing.
+    """
     masks = {f.relative_to(path / _MASKS): f for f in files_below(path / _MASKS)}
     masks = {name: file for name, file in masks.items() if is_image_name(file)}
-    found: list[Sample] = []
+    scan = Scan(path)
     for part in _PARTS:
         for file in filter(is_image_name, files_below(path / part)):
             name = file.relative_to(path / part)
-            if len(name.parts) != 2:
-                raise DataError(
-                    "image outside a class folder", where=file, expected=f"{part}/<class>/<image>"
-                )
-            label, mask = name.parts[0], None
-            if label != GOOD:
-                mask = _mask_of(name, masks, file)
             sample_id = file.relative_to(path).as_posix()
-            found.append(Sample(sample_id, file, (label,), mask_path=mask))
-    if masks:
-        raise DataError("mask without its image", where=min(masks.values()))
-    groups = read_groups(path, [s.sample_id for s in found])
-    for sample in found:
-        group = groups.get(sample.sample_id, sample.sample_id)
-        yield Sample(
-            sample.sample_id, sample.image_path, sample.labels, sample.mask_path, group=group
-        )
+            try:
+                if len(name.parts) != 2:
+                    expected = f"{part}/<class>/<image>"
+                    what = "image outside a class folder"
+                    raise DataError(what, where=file, expected=expected)
+                label = name.parts[0]
+                mask = None if label == GOOD else _mask_of(name, masks, file)
+            except DataError as error:
+                scan.refuse(sample_id, error)
+                continue
+            scan.samples.append(Sample(sample_id, file, (label,), mask_path=mask))
+    for name, file in sorted(masks.items()):
+        error = DataError("mask without its image", where=file)
+        scan.refuse(f"{_MASKS}/{name.as_posix()}", error)
+    return scan
 
 
 def _mask_of(name: Path, masks: dict[Path, Path], image: Path) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from qc.errors import DataError
 from qc.types import Sample
 from training.datasets import class_folders
-from training.datasets._groups import read_groups
+from training.datasets._annotated import Scan
 
 _SPLIT_OF = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
@@ -38,6 +38,18 @@ def samples(path: Path) -> Iterator[Sample]:
         DataError: no such folder, two folders for one split, what `class_folders` refuses, or a
             wrong `groups.csv`.
     """
+    yield from scan(path).grouped_samples()
+
+
+def scan(path: Path) -> Scan:
+    """The samples with their splits, and every file that does not fit.
+
+    Args:
+        path: the dataset's root folder.
+
+    Raises:
+        DataError: no such folder, or two folders for one split.
+    """
     if not path.is_dir():
         raise DataError("dataset folder does not exist", where=path)
     folders = _folders(path)
@@ -49,14 +61,15 @@ def samples(path: Path) -> Iterator[Sample]:
             expected="train, val and test",
             found=", ".join(f.name for f in folders) or "none of them",
         )
-    found: list[Sample] = []
+    scan = Scan(path)
     for folder, split in zip(folders, splits, strict=True):
-        for sample in class_folders.samples(folder):
+        part = class_folders.scan(folder)
+        for sample in part.samples:
             sample_id = f"{folder.name}/{sample.sample_id}"
-            found.append(replace(sample, sample_id=sample_id, group="", split=split))
-    groups = read_groups(path, [s.sample_id for s in found])
-    for sample in found:
-        yield replace(sample, group=groups.get(sample.sample_id, sample.sample_id))
+            scan.samples.append(replace(sample, sample_id=sample_id, split=split))
+        scan.errors += [(f"{folder.name}/{name}", error) for name, error in part.errors]
+        scan.fatal += part.fatal
+    return scan
 
 
 def _folders(path: Path) -> list[Path]:

@@ -58,11 +58,16 @@ def samples(path: Path) -> Iterator[Sample]:
         DataError: no annotation, one that is not readable or holds a DOCTYPE, a box without class
             or numbers, an annotation without its image or the reverse, or a wrong `groups.csv`.
     """
-    yield from _scan(path).grouped_samples()
+    yield from scan(path).grouped_samples()
 
 
-def annotation_errors(path: Path) -> list[dict[str, str]]:
-    """Everything wrong with the annotations, as `{"path", "why"}`; an image goes by its sample id.
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(4096)
+
+
+def scan(path: Path) -> Scan:
+    """The samples, and everything wrong with the annotations; an image goes by its sample id.
 
     Besides what `samples` refuses: boxes without area, boxes that reach outside the image by the
     size in the XML, a size that is missing, and a `filename` that names another image.
@@ -73,15 +78,6 @@ def annotation_errors(path: Path) -> list[dict[str, str]]:
     Raises:
         DataError: no folder, or no annotation in it.
     """
-    return _scan(path).as_rows()
-
-
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(4096)
-
-
-def _scan(path: Path) -> Scan:
     files = files_below(path)
     annotations = [f for f in files if f.suffix.lower() == ".xml"]
     if not annotations:

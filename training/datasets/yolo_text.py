@@ -30,7 +30,7 @@ from training.datasets._annotated import (
     is_image_name,
 )
 
-__all__ = ["GOOD", "NAMES_FILE", "annotation_errors", "detect", "samples"]
+__all__ = ["GOOD", "NAMES_FILE", "detect", "samples", "scan"]
 
 NAMES_FILE = "data.yaml"
 _IMAGES, _LABELS = "images", "labels"
@@ -55,11 +55,11 @@ def samples(path: Path) -> Iterator[Sample]:
             nor polygon or has an unknown class, a label file without its image or with two, an
             image outside `images`, an annotated image that is not readable, or wrong `groups.csv`.
     """
-    yield from _scan(path).grouped_samples()
+    yield from scan(path).grouped_samples()
 
 
-def annotation_errors(path: Path) -> list[dict[str, str]]:
-    """Everything wrong with the annotations, as `{"path", "why"}`; an image goes by its sample id.
+def scan(path: Path) -> Scan:
+    """The samples, and everything wrong with the annotations; an image goes by its sample id.
 
     Besides what `samples` refuses: boxes and polygons without area or outside the image.
 
@@ -69,10 +69,6 @@ def annotation_errors(path: Path) -> list[dict[str, str]]:
     Raises:
         DataError: no folder, wrong `data.yaml`, or no label file at all.
     """
-    return _scan(path).as_rows()
-
-
-def _scan(path: Path) -> Scan:
     files = files_below(path)
     names = _names(path / NAMES_FILE)
     labels = {

@@ -7,6 +7,7 @@ which images show the same physical piece; without it every image is a group of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from training.datasets._annotated import Scan
 
 _IMAGE_FOLDER = "Imgs"
 _MASK_ENDING = "_mask"
+_NO_CLASS = re.compile(
+    r"(^|[\W_])(images?|imgs?|masks?)([\W_]|$)|^(JPEGImages|train|val|valid|validation|test)$", re.I
+)
 _ANNOTATION_SUFFIXES = frozenset([".xml", ".json", ".npz", ".npy"])
 
 
@@ -24,7 +28,8 @@ def detect(path: Path) -> bool:
     """Whether `path` is a folder with at least one class folder that holds images.
 
     Annotation files (XML, JSON, arrays) beside or inside, folders `images` and `labels` side by
-    side, or a folder `ground_truth` mean another layout.
+    side, or a folder `ground_truth` mean another layout, as do folders whose names say images,
+    masks or a split instead of a class.
     """
     if not path.is_dir():
         return False
@@ -35,7 +40,7 @@ def detect(path: Path) -> bool:
     for folder in [path, *folders]:
         if any(entry.suffix.lower() in _ANNOTATION_SUFFIXES for entry in folder.iterdir()):
             return False
-    return any(_image_files(folder) for folder in folders)
+    return any(_image_files(folder) for folder in folders if not _NO_CLASS.search(folder.name))
 
 
 def samples(path: Path) -> Iterator[Sample]:

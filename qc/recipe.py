@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from qc.errors import DataError, RecipeError, nearest
 
@@ -84,23 +91,51 @@ class ModelTable(_Table):
 class AugmentTable(_Table):
     """`[train.augment]`: what may happen to a part without changing what it is.
 
+    Each number is the largest change; what happens to a picture is drawn between none and it. 0 or
+    false leaves a kind out. Pixels are those of the model's input.
+
     Args:
         flip_horizontal, flip_vertical: mirror at random.
-        rotate_deg: largest rotation, degrees.
-        shift: largest shift, share of the side.
-        scale: largest change of size, share.
-        brightness, contrast: largest change, share of the full range.
-        noise: largest standard deviation of added noise, share of the full range.
+        quarter_turns: turn by 90, 180 or 270 degrees; only where the model's input is square.
+        rotate_deg: rotation, degrees.
+        shift: shift, share of the side.
+        scale: change of size, share.
+        brightness: exposure, share of the full range.
+        contrast: contrast, share.
+        gamma: bend of the tones, share: 0.5 draws the exponent between 1/1.5 and 1.5.
+        uneven_light: one side or a spot lighter, the other end darker, share.
+        defocus: radius of the disc that a point becomes, pixels.
+        motion_blur: length of the streak that a point becomes, pixels; at least 3.
+        noise: standard deviation of the sensor's noise, share of the full range.
+        jpeg: loss of JPEG quality: 40 draws the quality between 60 and 100.
+        cut_out: side of a patch that is hidden, share of the side; it never covers a defect.
+        copy_paste: probability that a good part is given a defect of another TRAIN part, as its
+            mask, not a box, outlines it.
     """
 
     flip_horizontal: bool = True
     flip_vertical: bool = True
+    quarter_turns: bool = False
     rotate_deg: float = Field(default=8.0, ge=0, le=180)
     shift: float = Field(default=0.04, ge=0, le=0.5)
     scale: float = Field(default=0.08, ge=0, le=0.5)
     brightness: float = Field(default=0.15, ge=0, le=1)
     contrast: float = Field(default=0.15, ge=0, le=1)
+    gamma: float = Field(default=0.0, ge=0, le=1)
+    uneven_light: float = Field(default=0.0, ge=0, le=0.5)
+    defocus: int = Field(default=0, ge=0, le=15)
+    motion_blur: int = Field(default=0, ge=0, le=31)
     noise: float = Field(default=0.02, ge=0, le=0.5)
+    jpeg: int = Field(default=0, ge=0, le=90)
+    cut_out: float = Field(default=0.0, ge=0, le=0.5)
+    copy_paste: float = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("motion_blur")
+    @classmethod
+    def _seen(cls, length: int) -> int:
+        if 0 < length < 3:
+            raise ValueError("nothing is seen below 3; 0 leaves it out")
+        return length
 
 
 class TrainTable(_Table):
@@ -167,6 +202,16 @@ class Recipe(_Table):
     export: ExportTable = ExportTable()
     decision: DecisionTable = DecisionTable()
 
+    @model_validator(mode="after")
+    def _turns_fit(self) -> Recipe:
+        height, width = self.model.size_hw
+        if self.train.augment.quarter_turns and height != width:
+            raise ValueError(
+                "key 'train.augment.quarter_turns': only a square model.size_hw can be turned by "
+                f"90 degrees, found {height} x {width}"
+            )
+        return self
+
     def digest(self) -> str:
         """SHA-256 of all values, defaults included."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
@@ -210,6 +255,8 @@ def read_table(raw: Mapping[str, Any], model: type[M], where: object) -> M:
 
 def _line(model: type[BaseModel], error: dict[str, Any]) -> str:
     keys = [str(k) for k in error["loc"]]
+    if not keys and "error" in error.get("ctx", {}):  # of the whole file: it names its keys itself
+        return str(error["ctx"]["error"])
     key = ".".join(keys) or "the file"
     if error["type"] == "extra_forbidden":
         near = nearest(keys[-1], _legal(model, keys[:-1]))

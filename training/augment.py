@@ -1,6 +1,16 @@
-"""What may happen to a part without changing what it is, to image and mask together."""
+"""What may happen to a part without changing what it is, to image and mask together.
+
+Geometry comes first, then light, lens, sensor and file, as in a camera; the patch that hides a
+place comes last (DeVries and Taylor, "Improved regularization of convolutional neural networks with
+cutout", 2017). The mask follows the geometry. A change after which the label would lie is not used:
+one that moves a defect out of the picture is drawn again, and a patch never covers a defect.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import albumentations as A
 import cv2
@@ -8,35 +18,221 @@ import numpy as np
 
 from qc.recipe import AugmentTable
 
+KEPT = 0.25
+"""Share of a defect's pixels that must stay in the picture; a change of size may take more."""
 
-def make_augmentation(table: AugmentTable) -> A.Compose:
-    """The recipe's augmentation for an image `(H, W, 3)` uint8 and its mask `(H, W)` uint8."""
-    steps: list[A.BasicTransform] = []
+_TRIES = 4
+_OFTEN, _SELDOM = 0.8, 0.3
+_STEPS = 64  # more than there are, so that no two steps of two seeds share a stream
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A picture as training sees it.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        mask: `(H, W)` uint8, 255 on the defect.
+        applied: what was done, in words.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    applied: tuple[str, ...]
+
+
+class CutOut(A.ImageOnlyTransform):
+    """Hides a square in the picture's mean colour, where it leaves the mask whole or not at all."""
+
+    def __init__(self, share: float, p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.share = share
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The patch as top, left and side, or None where no place was found."""
+        mask = data["mask"]
+        largest = self.share * min(mask.shape[:2])
+        for _ in range(10):
+            side = max(1, round(self.py_random.uniform(largest / 4, largest)))
+            top = self.py_random.randint(0, mask.shape[0] - side)
+            left = self.py_random.randint(0, mask.shape[1] - side)
+            if not mask[top : top + side, left : left + side].any():
+                return {"patch": (top, left, side)}
+        return {"patch": None}
+
+    def apply(
+        self, img: np.ndarray, patch: tuple[int, int, int] | None, **params: Any
+    ) -> np.ndarray:
+        """The picture with the patch."""
+        if patch is None:
+            return img
+        top, left, side = patch
+        hidden = img.copy()
+        hidden[top : top + side, left : left + side] = np.rint(img.mean(axis=(0, 1)))
+        return hidden
+
+
+class UnevenLight(A.ImageOnlyTransform):
+    """Light that falls off to one side, or around a spot, or grows so: smooth, within its bounds.
+
+    The library's own (`Illumination`) makes 1.6 of 1 at a strength of 0.2, depending on the angle.
+    """
+
+    def __init__(self, strength: float, p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.strength = strength
+
+    def get_params(self) -> dict[str, Any]:
+        """Strength, direction, and the spot where there is one, as shares of height and width."""
+        draw = self.py_random.uniform
+        return {
+            "strength": draw(0, self.strength) * self.py_random.choice((-1, 1)),
+            "angle": draw(0, 2 * np.pi),
+            "spot": (draw(0, 1), draw(0, 1)) if self.py_random.random() < 0.5 else None,
+        }
+
+    def apply(
+        self,
+        img: np.ndarray,
+        strength: float,
+        angle: float,
+        spot: tuple[float, float] | None,
+        **params: Any,
+    ) -> np.ndarray:
+        """The picture times 1 - strength to 1 + strength."""
+        rows, columns = (np.linspace(0, 1, n, dtype=np.float32) for n in img.shape[:2])
+        if spot is None:
+            field = np.sin(angle) * rows[:, None] + np.cos(angle) * columns
+        else:
+            field = np.hypot(rows[:, None] - spot[0], columns - spot[1])
+        low, high = field.min(), field.max()
+        light = (1 - strength + 2 * strength * (field - low) / (high - low)).astype(np.float32)
+        return np.asarray(cv2.multiply(img, cv2.merge([light] * 3), dtype=cv2.CV_8U))
+
+
+def make_augmentation(table: AugmentTable, colour: Literal["rgb", "grey"] = "rgb") -> A.Compose:
+    """The recipe's augmentation for an image `(H, W, 3)` uint8 and its mask `(H, W)` uint8.
+
+    Args:
+        table: what may happen.
+        colour: of the pictures; the noise of a grey camera has no colour.
+    """
+    return A.Compose(
+        [*_geometry(table), *_light(table), *_camera(table, colour)], save_applied_params=True
+    )
+
+
+def _geometry(table: AugmentTable) -> Iterator[A.BasicTransform]:
     if table.flip_horizontal:
-        steps.append(A.HorizontalFlip(p=0.5))
+        yield A.HorizontalFlip(p=0.5)
     if table.flip_vertical:
-        steps.append(A.VerticalFlip(p=0.5))
+        yield A.VerticalFlip(p=0.5)
+    if table.quarter_turns:
+        yield A.RandomRotate90(p=1.0)  # by nothing too
     if table.rotate_deg or table.shift or table.scale:
-        steps.append(
-            A.Affine(
-                rotate=(-table.rotate_deg, table.rotate_deg),
-                translate_percent=(-table.shift, table.shift),
-                scale=(1 - table.scale, 1 + table.scale),
-                border_mode=cv2.BORDER_REFLECT_101,
-                p=0.8,
-            )
+        yield A.Affine(
+            rotate=(-table.rotate_deg, table.rotate_deg),
+            translate_percent=(-table.shift, table.shift),
+            scale=(1 - table.scale, 1 + table.scale),
+            border_mode=cv2.BORDER_REFLECT_101,
+            p=_OFTEN,
         )
+
+
+def _light(table: AugmentTable) -> Iterator[A.BasicTransform]:
+    if table.uneven_light:
+        yield UnevenLight(table.uneven_light, p=_SELDOM)
     if table.brightness or table.contrast:
-        steps.append(A.RandomBrightnessContrast(table.brightness, table.contrast, p=0.8))
+        yield A.RandomBrightnessContrast(table.brightness, table.contrast, p=_OFTEN)
+    if table.gamma:
+        yield A.RandomGamma((100 / (1 + table.gamma), 100 * (1 + table.gamma)), p=_SELDOM)
+
+
+def _camera(table: AugmentTable, colour: str) -> Iterator[A.BasicTransform]:
+    if table.defocus:
+        yield A.Defocus(radius=(1, table.defocus), p=_SELDOM)
+    if table.motion_blur:
+        longest = table.motion_blur - 1 + table.motion_blur % 2  # a kernel has a middle
+        # to both sides alike: else the picture would leave its mask
+        yield A.MotionBlur((3, longest), allow_shifted=False, direction_range=(0, 0), p=_SELDOM)
     if table.noise:
-        steps.append(A.GaussNoise(std_range=(0.0, table.noise), p=0.3))
-    return A.Compose(steps)
+        yield A.GaussNoise((0.0, table.noise), per_channel=colour == "rgb", p=_SELDOM)
+    if table.jpeg:
+        yield A.ImageCompression("jpeg", (100 - table.jpeg, 100), p=_SELDOM)
+    if table.cut_out:
+        yield CutOut(table.cut_out, p=_SELDOM)
 
 
-def augment(
-    augmentation: A.Compose, image: np.ndarray, mask: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """One image and its mask, changed alike; the same seed gives the same change."""
-    augmentation.set_random_seed(seed)
-    changed = augmentation(image=image, mask=mask)
-    return changed["image"], changed["mask"]
+class Augmentation:
+    """The recipe's augmentation; not to be used by two threads at once.
+
+    Args:
+        table: what may happen.
+        colour: of the pictures.
+    """
+
+    def __init__(self, table: AugmentTable, colour: Literal["rgb", "grey"] = "rgb") -> None:
+        self.steps = make_augmentation(table, colour)
+        self.kept = KEPT * (1 - table.scale) ** 2
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, seed: int, *, known: bool = True
+    ) -> Changed:
+        """Change a picture and its mask alike; the same seed gives the same change.
+
+        A defect of which too little stays in the picture is changed otherwise, by the next draw of
+        the same seed; where that does not help a few times, picture and mask stay as they are.
+
+        Args:
+            image: `(H, W, 3)` uint8.
+            mask: `(H, W)` uint8, 255 on the defect; all 0 for a good part.
+            seed: at least 0.
+            known: the mask says where the defect is; if not, no place may be hidden, and whether
+                the defect stays in the picture cannot be known.
+        """
+        avoided = mask if known else np.full_like(mask, 255)
+        defect = np.count_nonzero(mask) if known else 0
+        for attempt in range(_TRIES):
+            _seed(self.steps.transforms, seed * _TRIES + attempt)
+            changed = self.steps(image=image, mask=avoided)
+            where = changed["mask"] if known else mask
+            if not defect or np.count_nonzero(where) >= max(self.kept * defect, 1):
+                return Changed(
+                    changed["image"], where, tuple(_words(changed["applied_transforms"]))
+                )
+        return Changed(image, mask, ())
+
+
+def _seed(steps: Sequence[Any], seed: int) -> None:
+    """Give each step a stream of its own.
+
+    `Compose.set_random_seed` gives all of them the same: two mirrorings at one half would then
+    happen together or not at all.
+    """
+    for number, step in enumerate(steps):
+        step.set_random_seed(seed * _STEPS + number)
+
+
+def _words(applied: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+    for name, params in applied:
+        word = _WORDS[name](params)
+        if word:
+            yield word
+
+
+_WORDS: dict[str, Any] = {
+    "HorizontalFlip": lambda _: "mirrored",
+    "VerticalFlip": lambda _: "upside down",
+    "RandomRotate90": lambda p: f"turned {90 * p['factor']}" if p["factor"] else "",
+    "Affine": lambda _: "moved",
+    "UnevenLight": lambda _: "uneven light",
+    "RandomBrightnessContrast": lambda _: "exposure",
+    "RandomGamma": lambda p: f"gamma {p['gamma']:.2f}",
+    "Defocus": lambda p: f"defocus {p['radius']}",
+    "MotionBlur": lambda p: f"motion {p['kernel'].shape[0]}",
+    "GaussNoise": lambda _: "noise",
+    "ImageCompression": lambda p: f"JPEG {p['quality']}",
+    "CutOut": lambda p: "cut-out" if p["patch"] else "",
+}

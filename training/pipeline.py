@@ -1,92 +1,29 @@
-"""Samples to batches: images are decoded once, kept at the model's size, and changed each epoch.
+"""Images to batches: each epoch draws them anew and changes them, in threads beside the training.
 
 The target of the map, `(h, w, K)`: 1 where the mask lies in the channel of the labelled defect, 0
 where a good part or another place shows nothing, -1 where nothing is known (no mask; the good
 channel).
+
+Keras takes batches one at a time in a thread of its own (`tf.data` with prefetching), so the next
+batches are made while a step runs; the pictures of a batch are made side by side. Each picture has
+its own seed, so threads change nothing in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from qc import imageio, preprocess
-from qc.errors import DataError
-from qc.preprocess import PreprocessSpec
 from qc.recipe import AugmentTable
-from qc.types import Sample
-from training.augment import augment, make_augmentation
-from training.regions import mask_of
+from training.images import Images, Progress, load_images
+from training.variants import Variant, Variants
+
+__all__ = ["UNKNOWN", "Batches", "Images", "Progress", "load_images", "map_target"]
 
 UNKNOWN = -1.0
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Images:
-    """Decoded samples.
-
-    Args:
-        samples: N samples.
-        pixels: `(N, H, W, 3)` uint8, preprocessed.
-        labels: `(N,)` index of the class.
-        masks: `(N, H, W)` uint8, 255 on the defect.
-        has_mask: `(N,)` bool: the mask is known (a good part's is known to be empty).
-    """
-
-    samples: tuple[Sample, ...]
-    pixels: np.ndarray
-    labels: np.ndarray
-    masks: np.ndarray
-    has_mask: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-
-def load_images(
-    samples: Sequence[Sample],
-    classes: Sequence[str],
-    good: str,
-    spec: PreprocessSpec,
-    progress: Progress | None = None,
-) -> Images:
-    """Decode and preprocess samples.
-
-    Raises:
-        DataError: an image or mask is not readable, or a sample has several labels.
-    """
-    several = [s for s in samples if len(s.labels) != 1]
-    if several:
-        raise DataError(
-            "a sample must have one class", where=several[0].sample_id, found=several[0].labels
-        )
-    height, width = spec.size_hw
-    pixels = np.empty((len(samples), height, width, 3), np.uint8)
-    masks = np.zeros((len(samples), height, width), np.uint8)
-    has_mask = np.zeros(len(samples), bool)
-
-    def load(i: int) -> None:
-        sample = samples[i]
-        image = imageio.read_sample(sample)
-        pixels[i] = preprocess.apply(spec, image)
-        has_mask[i] = sample.labels[0] == good
-        mask = mask_of(sample, image.shape[:2])
-        if mask is not None:
-            has_mask[i] = sample.labels[0] == good or bool(mask.any())
-            masks[i] = preprocess.apply_to_mask(spec, mask) * np.uint8(255)
-
-    with ThreadPoolExecutor(2) as pool:
-        for done, _ in enumerate(pool.map(load, range(len(samples))), start=1):
-            if progress is not None:
-                progress(done, len(samples))
-    labels = np.array([list(classes).index(s.labels[0]) for s in samples])
-    return Images(tuple(samples), pixels, labels, masks, has_mask)
 
 
 def map_target(
@@ -128,6 +65,7 @@ class Batches(keras.utils.PyDataset):
         table: what augmentation may do.
         seed: of the draw and the augmentation.
         epoch: number of the first epoch, so that a resumed run goes on as it would have.
+        threads: that make the pictures of a batch; None: one for each core, four at most.
     """
 
     def __init__(
@@ -141,14 +79,16 @@ class Batches(keras.utils.PyDataset):
         table: AugmentTable,
         seed: int,
         epoch: int = 0,
+        threads: int | None = None,
     ) -> None:
-        super().__init__(workers=1)
+        super().__init__(workers=1)  # more would ask for batches side by side, which need memory
         self.images, self.good, self.map_shape = images, good, map_shape
         self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
         counts = np.bincount(images.labels, minlength=map_shape[2]).astype(float)
         weight = (counts[images.labels] ** -balance) * 1.0
         self.probability = weight / weight.sum()
-        self.augmentation = make_augmentation(table)
+        self.variants = Variants(images, good, table, balance)
+        self._pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 4), "batches")
         self._draw()
 
     def _draw(self) -> None:
@@ -167,20 +107,20 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         at = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        pixels, scores, maps = [], [], []
-        for i, seed in zip(self.chosen[at], self.seeds[at], strict=True):
-            image, mask = augment(
-                self.augmentation, self.images.pixels[i], self.images.masks[i], int(seed)
-            )
-            label = int(self.images.labels[i])
-            known = bool(self.images.has_mask[i])
-            pixels.append(image)
-            scores.append(np.eye(self.map_shape[2], dtype=np.float32)[label])
-            maps.append(map_target(mask, label, known, self.good, self.map_shape))
+        drawn = list(self._pool.map(self._one, self.chosen[at], self.seeds[at]))
+        labels = [variant.label for variant, _ in drawn]
         return (
-            np.stack(pixels).astype(np.float32),
-            {"score": np.stack(scores), "attention": np.stack(maps)},
+            np.stack([variant.image for variant, _ in drawn]),
+            {
+                "score": np.eye(self.map_shape[2], dtype=np.float32)[labels],
+                "attention": np.stack([target for _, target in drawn]),
+            },
         )
+
+    def _one(self, index: int, seed: int) -> tuple[Variant, np.ndarray]:
+        drawn = self.variants.draw(index, int(seed))
+        target = map_target(drawn.mask, drawn.label, drawn.has_mask, self.good, self.map_shape)
+        return drawn, target
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from qc.imageio import write_png
 from qc.preprocess import PreprocessSpec
 from qc.recipe import AugmentTable
 from qc.types import Region, Sample
-from training.augment import augment, make_augmentation
 from training.pipeline import UNKNOWN, Batches, Images, load_images, map_target
 from training.regions import mask_of
 
@@ -143,7 +143,8 @@ def _images(labels: list[int], side: int = 16) -> Images:
         pixels[i, ..., 0] = i
         pixels[i, ..., 1] = masks[i]
     samples = tuple(Sample(str(i), Path("none"), (CLASSES[k],)) for i, k in enumerate(labels))
-    return Images(samples, pixels, np.array(labels), masks, np.ones(n, bool))
+    outlined = masks.any(axis=(1, 2))
+    return Images(samples, pixels, np.array(labels), masks, np.ones(n, bool), outlined)
 
 
 def _batches(images: Images, table: AugmentTable = STILL, **changes: object) -> Batches:
@@ -167,7 +168,7 @@ def test_the_shapes_of_a_batch() -> None:
     batches = _batches(_images([0, 1, 2, 0, 1, 0, 0, 0, 0]))
     assert len(batches) == 2
     pixels, targets = batches[1]
-    assert pixels.shape == (4, 16, 16, 3) and pixels.dtype == np.float32
+    assert pixels.shape == (4, 16, 16, 3) and pixels.dtype == np.uint8
     assert targets["score"].shape == (4, 3) and (targets["score"].sum(axis=1) == 1).all()
     assert targets["attention"].shape == (4, 4, 4, 3)
     assert set(np.unique(targets["attention"])) <= {UNKNOWN, 0.0, 1.0}
@@ -248,47 +249,85 @@ def test_image_label_and_target_stay_together() -> None:
     assert moved, "nothing was flipped, so nothing was shown"
 
 
-def test_a_turned_shifted_and_scaled_mask_covers_what_it_covered() -> None:
-    """Also at the border, where the picture is mirrored; edges differ by the interpolation."""
-    table = STILL.model_copy(update={"rotate_deg": 30.0, "shift": 0.2, "scale": 0.2})
-    moved = make_augmentation(table)
-    image, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
-    image[40:64, 44:64] = mask[40:64, 44:64] = 255
-    changed = 0
-    for seed in range(12):
-        picture, where = augment(moved, image, mask, seed)
-        assert picture.shape == image.shape and where.shape == mask.shape
-        bright, covered = picture[..., 0] > 127, where > 127
-        union = (bright | covered).sum()
-        assert union and (bright & covered).sum() / union > 0.9, seed
-        changed += not np.array_equal(where, mask)
-    assert changed >= 6
+# threads and pasted defects
+
+BUSY = AugmentTable(copy_paste=0.5, noise=0.1, cut_out=0.3, defocus=2, jpeg=50, gamma=0.4)
 
 
-def test_light_changes_the_picture_and_not_the_mask() -> None:
-    table = STILL.model_copy(update={"brightness": 0.3, "contrast": 0.3, "noise": 0.1})
-    lit = make_augmentation(table)
-    image, mask = np.full((16, 16, 3), 120, np.uint8), np.eye(16, dtype=np.uint8) * 255
-    results = [augment(lit, image, mask, seed) for seed in range(8)]
-    assert all(np.array_equal(where, mask) for _, where in results)
-    assert sum(not np.array_equal(picture, image) for picture, _ in results) >= 4
+def test_threads_change_nothing() -> None:
+    images = _images([0, 1, 2, 0, 0, 0, 1, 0] * 3)
+    serial = _batches(images, BUSY, threads=1)
+    parallel = _batches(images, BUSY, threads=4)
+    for _ in range(2):
+        assert _same(_epoch(serial), _epoch(parallel))
+        serial.on_epoch_end()
+        parallel.on_epoch_end()
+    assert _same(_epoch(serial), _epoch(_batches(images, BUSY, epoch=2)))
 
 
-def test_the_seed_decides_the_change() -> None:
-    change = make_augmentation(AugmentTable(noise=0.2))
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    mask = np.zeros((16, 16), np.uint8)
-    first = augment(change, image, mask, 5)[0]
-    augment(change, image, mask, 6)
-    np.testing.assert_array_equal(first, augment(change, image, mask, 5)[0])
-    assert any(not np.array_equal(first, augment(change, image, mask, s)[0]) for s in range(6, 9))
+def test_batches_asked_for_at_once_are_the_same() -> None:
+    images = _images([0, 1, 2, 0, 0, 0, 1, 0] * 3)
+    batches = _batches(images, BUSY)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(batches.__getitem__, range(len(batches))))
+    assert _same([a for x, y in found for a in (x, *y.values())], _epoch(_batches(images, BUSY)))
 
 
-def test_nothing_allowed_is_nothing_changed() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    picture, where = augment(make_augmentation(STILL), image, image[..., 0], 1)
-    np.testing.assert_array_equal(picture, image)
-    np.testing.assert_array_equal(where, image[..., 0])
+def test_a_good_part_with_a_pasted_defect_is_a_defect_in_score_and_map() -> None:
+    """Green is the mask, also where it was pasted; the red says which good part it was."""
+    table = STILL.model_copy(update={"copy_paste": 0.5})
+    images = _images([0] * 10 + [1, 2])
+    batches = _batches(images, table)
+    pasted = {0: 0, 1: 0, 2: 0}
+    for i in range(len(batches)):
+        pixels, targets = batches[i]
+        for picture, score, target in zip(
+            pixels, targets["score"], targets["attention"], strict=True
+        ):
+            label = int(score.argmax())
+            pasted[label] += 1
+            seen = picture[..., 1].reshape(4, 4, 4, 4).max(axis=(1, 3)) > 200
+            assert seen.any() == (label > 0)
+            for channel in (1, 2):
+                wanted = seen if channel == label else np.zeros((4, 4))
+                np.testing.assert_array_equal(target[:, :, channel], wanted)
+            assert (target[:, :, 0] == UNKNOWN).all()
+    assert pasted[0] < 10 and pasted[1] + pasted[2] > 2
+
+
+def test_pasted_defects_come_from_the_images_that_were_given() -> None:
+    """Each split has a grey of its own; a batch of TRAIN shows none but that of TRAIN."""
+    greys = {"train": 60, "val": 140, "test": 220}
+    loaded = {}
+    for split, grey in greys.items():
+        images = _images([0] * 6 + [1, 2], side=32)
+        images.pixels[:] = 20
+        images.pixels[images.masks > 0] = grey
+        loaded[split] = images
+    table = STILL.model_copy(update={"copy_paste": 1.0})
+    for split, grey in greys.items():
+        batches = _batches(loaded[split], table)
+        brightest = {int(p.max()) for i in range(2) for p in batches[i][0]}
+        assert max(abs(b - grey) for b in brightest) <= 2
+        assert all(batches[i][1]["score"][:, 0].sum() == 0 for i in range(2)), "none is left good"
+
+
+def test_the_colour_is_known(tmp_path: Path) -> None:
+    """So that the noise of a grey camera has no colour."""
+    samples = _written(tmp_path)[:2]
+    for colour in ("grey", "rgb"):
+        spec = PreprocessSpec(size_hw=(8, 8), colour=colour)
+        images = load_images(samples, CLASSES, "good", spec)
+        assert images.colour == colour
+        noisy = STILL.model_copy(update={"noise": 0.3})
+        pixels = np.concatenate([_batches(images, noisy, seed=s)[0][0] for s in range(8)])
+        equal = (pixels[..., 0] == pixels[..., 1]).all() and (
+            pixels[..., 0] == pixels[..., 2]
+        ).all()
+        assert equal == (colour == "grey")
+
+
+# regions
 
 
 def _with(*regions: Region) -> Sample:

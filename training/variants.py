@@ -1,0 +1,93 @@
+"""What training sees of one sample: now and then with a defect pasted in, then augmented."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from qc.recipe import AugmentTable
+from training.augment import Augmentation
+from training.copy_paste import Defects, Pasted
+from training.images import Images
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One augmented sample.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        mask: `(H, W)` uint8, 255 on the defect.
+        label: index of the class; that of the defect where one was pasted.
+        has_mask: whether the mask is known.
+        source: index of the sample whose defect was pasted, or None.
+        applied: what was done, in words.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    label: int
+    has_mask: bool
+    source: int | None
+    applied: tuple[str, ...]
+
+
+class Variants:
+    """Draws augmented samples; any number of threads may ask at once.
+
+    Args:
+        images: decoded TRAIN samples; pasted defects come from them alone.
+        good: index of the good class.
+        table: what augmentation may do.
+        balance: 0 pastes defects as they are, 1 pastes every class equally often.
+
+    Raises:
+        DataError: defects are to be pasted and none can be.
+    """
+
+    def __init__(
+        self, images: Images, good: int, table: AugmentTable, balance: float = 0.0
+    ) -> None:
+        self.images, self.good, self.table = images, good, table
+        self.defects = Defects(images, good, table, balance) if table.copy_paste else None
+        self._own = threading.local()
+
+    def draw(self, index: int, seed: int, source: int | None = None) -> Variant:
+        """One sample, augmented; the same seed gives the same.
+
+        Args:
+            index: of the sample.
+            seed: at least 0.
+            source: sample whose defect a good part is given, where the recipe has any pasted; None:
+                now and then one that the seed draws.
+        """
+        images = self.images
+        image, label = images.pixels[index], int(images.labels[index])
+        mask, known = images.masks[index], bool(images.has_mask[index])
+        pasted = None
+        if label == self.good:
+            mask, known = np.zeros_like(mask), True
+            pasted = self._pasted(image, np.random.default_rng([seed, 1]), source)
+        if pasted is not None:
+            image, mask, label = pasted.image, pasted.mask, int(images.labels[pasted.source])
+        changed = self._augmentation()(image, mask, seed, known=known)
+        source = None if pasted is None else pasted.source
+        return Variant(changed.image, changed.mask, label, known, source, changed.applied)
+
+    def _pasted(
+        self, image: np.ndarray, rng: np.random.Generator, source: int | None
+    ) -> Pasted | None:
+        if self.defects is None:
+            return None
+        if source is not None:
+            return self.defects.paste(image, source, rng)
+        return self.defects.draw(image, rng) if rng.random() < self.table.copy_paste else None
+
+    def _augmentation(self) -> Augmentation:
+        """This thread's own: the library keeps the random state in the transforms."""
+        if not hasattr(self._own, "augmentation"):
+            self._own.augmentation = Augmentation(self.table, self.images.colour)
+        found: Augmentation = self._own.augmentation
+        return found

@@ -19,7 +19,8 @@ from training.datasets._annotated import Scan
 _IMAGE_FOLDER = "Imgs"
 _MASK_ENDING = "_mask"
 _NO_CLASS = re.compile(
-    r"(^|[\W_])(images?|imgs?|masks?)([\W_]|$)|^(JPEGImages|train|val|valid|validation|test)$", re.I
+    r"(^|[\W_])(images?|imgs?|masks?|gt)([\W_]|$)|^(JPEGImages|train|val|valid|validation|test)$",
+    re.I,
 )
 _ANNOTATION_SUFFIXES = frozenset([".xml", ".json", ".npz", ".npy"])
 

@@ -1,0 +1,168 @@
+"""Layout of a journal: reviewed inspections become samples again, with the decision as the label.
+
+PATH is the journal file. A sample is an inspection whose image was kept and that a person has
+reviewed. Of one reviewer the latest decision counts: OK gives the class `good`, NG the class of its
+defect, or `defect` where none was named. Reviewers who disagree leave no sample but an error for
+the audit; NG without a class agrees with any NG. The group is the lot, else the part, else the
+inspection itself.
+
+What a line keeps and people review is no fair sample of its parts: most of it was flagged. Such
+samples are for training; measure with them and the figures are of the flagged parts alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qc.errors import DataError, FaultError, QCError
+from qc.journal_read import Journal, Row
+from qc.types import Review, Sample, Verdict
+from training.datasets._annotated import GOOD, Scan
+
+_MAGIC = b"SQLite format 3\0"
+_PAGE = 500
+_NO_DAMAGE = (  # what the machine refuses, whatever the file holds
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
+)
+
+
+class Options(BaseModel):
+    """What this layout can be told.
+
+    Args:
+        good: class of a part that was found OK.
+        defect: class of one found NG where the review names none.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    good: str = Field(default=GOOD, min_length=1)
+    defect: str = Field(default="defect", min_length=1)
+
+
+def detect(path: Path) -> bool:
+    """Whether `path` is an SQLite file; reading it says whether it is a journal."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return stream.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def samples(path: Path, options: Options | None = None) -> Iterator[Sample]:
+    """The reviewed inspections in the order of the journal; a sample's id is the inspection's.
+
+    Args:
+        path: the journal file.
+        options: names of the classes.
+
+    Raises:
+        DataError: no journal, a damaged one, or a wrong `groups.csv` beside it.
+        FaultError: the journal is locked, or may not be opened.
+    """
+    yield from scan(path, options).grouped_samples()
+
+
+def scan(path: Path, options: Options | None = None) -> Scan:
+    """The samples, and every review that gives none.
+
+    That is: reviewers who disagree, images that are gone, how many were never kept, and a defect of
+    the class of good parts.
+
+    Args:
+        path: the journal file.
+        options: names of the classes.
+
+    Raises:
+        DataError, FaultError: as `samples`.
+    """
+    told = options or Options()
+    scan = Scan(path.parent)
+    unkept = 0
+    with _reading(path):
+        journal = Journal(path)
+        for row in _rows(journal):
+            if row.image_path is None:
+                unkept += 1
+                continue
+            _check_texts(row.inspection_id, row.lot, row.part_id, row.image_path)
+            reviews, image = journal.reviews(row.inspection_id), journal.image_file(row)
+            _check_texts(*(text for r in reviews for text in (r.reviewer, r.defect_class)))
+            try:
+                where = f"{path} inspection {row.inspection_id}"
+                scan.samples.append(_sample(row, reviews, image, told, where))
+            except DataError as error:
+                scan.note(row.inspection_id, error)
+    if unkept:
+        what = f"the images of {unkept} reviewed inspections were not kept"
+        scan.note(path.name, DataError(what, where=path))
+    return scan
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Make one DataError of whatever a damaged journal raises."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (QCError, ValueError, TypeError, sqlite3.Error) as error:
+        cause = error.__cause__
+        code = getattr(cause, "sqlite_errorcode", None)
+        if isinstance(error, FaultError) and code is not None and code & 0xFF in _NO_DAMAGE:
+            raise
+        found = error.message if isinstance(error, QCError) else error
+        raise DataError("the journal is damaged", where=path, found=found) from error
+
+
+def _rows(journal: Journal) -> Iterator[Row]:
+    """The reviewed inspections, a page at a time."""
+    offset = 0
+    while page := journal.rows(reviewed=True, limit=_PAGE, offset=offset, newest_first=False):
+        yield from page
+        offset += len(page)
+
+
+def _check_texts(*texts: object) -> None:
+    """SQLite keeps bytes in a column of text where it is given them."""
+    for text in texts:
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{text!r} is no text")
+
+
+def _sample(
+    row: Row, reviews: list[Review], image: Path | None, told: Options, where: str
+) -> Sample:
+    """The sample of one inspection; raises DataError where its reviews or its image give none."""
+    label = _label(reviews, told, where)
+    if image is None:
+        expected = f"{row.image_path} in the journal's folder"
+        raise DataError("the image is gone", where=where, expected=expected)
+    group = row.lot or row.part_id or row.inspection_id
+    return Sample(row.inspection_id, image, (label,), group=group)
+
+
+def _label(reviews: list[Review], told: Options, where: str) -> str:
+    """The class that the latest decisions of all reviewers agree on."""
+    latest = {review.reviewer.strip().casefold(): review for review in reviews}
+    decisions = {review.decision for review in latest.values()}
+    named = {r.defect_class for r in latest.values() if r.decision is Verdict.NG and r.defect_class}
+    if len(decisions) > 1 or len(named) > 1:
+        said = [f"{r.reviewer}: {r.decision} {r.defect_class or ''}" for r in latest.values()]
+        found = ", ".join(text.strip() for text in said)
+        raise DataError("reviewers disagree", where=where, expected="one decision", found=found)
+    if decisions == {Verdict.OK}:
+        return told.good
+    label = next(iter(named), None) or told.defect
+    if label == told.good:
+        expected = f"another class than '{told.good}' (option good)"
+        raise DataError("NG with the class of good parts", where=where, expected=expected)
+    return label

@@ -248,6 +248,8 @@ def test_images_may_lie_beside_the_tables_folder(root: Path) -> None:
 def test_detection_leaves_other_layouts_alone(root: Path) -> None:
     _table(root, "path,group\nimages/a.png,1\n", "groups.csv")
     _table(root, "sample_id,group,split,reason\nimages/a.png,1,train,x\n", "split.csv")
+    _table(root, "path,label\nscan.dcm,ill\n", "scans.csv")
+    _table(root, "", "scan.dcm")
     _table(root, "Pictures of a line, as they came.\nlabels: none\n", "README.txt")
     assert not csv_table.detect(root) and not class_folders.detect(root)
     _table(root, "image,label\na,good\n")

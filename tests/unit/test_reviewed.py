@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit.station_journal import copy_of, fill, inspection, picture
+from station_journal import copy_of, fill, inspection, picture
 
 from qc.errors import DataError, FaultError, QCError
 from qc.imageio import read_sample

@@ -195,7 +195,8 @@ def tables_in(folder: Path) -> list[Path]:
         except DataError:
             continue  # text of another kind
         is_split = bool(rows) and {"sample_id", "split"} <= set(rows[0])
-        if not is_split and any(files.find(cell) for cells in rows for cell in cells):
+        named = (f for cells in rows for cell in cells for f in files.find(cell))
+        if not is_split and any(map(is_image_name, named)):
             found.append(file)
     return found
 

@@ -62,7 +62,7 @@ class Table:
     def at(self, values: NDArray[np.floating] | _Stored) -> NDArray[np.uint16]:
         """The entries of the values; beyond the ends of the table those of its ends."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
-        return self.entries[index.astype(np.int64)]
+        return np.asarray(self.entries[index.astype(np.int64)])
 
 
 @dataclass(frozen=True, slots=True)

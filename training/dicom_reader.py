@@ -236,6 +236,10 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], NDArray[np.uint
         return {"error": error.message}, None
     except MemoryError:
         return {"error": "DICOM file needs more memory than it may have"}, None
+    except ImportError:
+        return {
+            "error": "DICOM file cannot be read: pydicom is not installed as it should be"
+        }, None
     except OSError as error:
         return {"error": f"DICOM file cannot be read ({error.strerror or 'damaged'})"}, None
     except Exception as error:  # noqa: BLE001 - what pydicom raises is not bounded, and quotes

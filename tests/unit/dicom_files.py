@@ -26,7 +26,7 @@ def dataset(pixels: np.ndarray, **keywords: Any) -> FileDataset:
     meta.MediaStorageSOPClassUID = keywords.pop("file_class", PICTURE_CLASS)
     little = meta.TransferSyntaxUID.is_little_endian
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128, is_little_endian=little)
-    made.SOPClassUID = PICTURE_CLASS
+    made.SOPClassUID = meta.MediaStorageSOPClassUID
     made.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid()
     made.Rows, made.Columns = sizes[-2:]
     if len(sizes) == 3:

@@ -100,6 +100,35 @@ def data_split(
         )
 
 
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A dataset.")],
+    to: Annotated[str, typer.Option("--to", help="class_folders, coco_json or yolo_text.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    good: Annotated[
+        str | None,
+        typer.Option(help="The class that means that nothing is there; '' where none does."),
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="CSV of a split to sort by.")] = None,
+    format: FormatOption = None,
+    option: Options = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a dataset as class folders, COCO or YOLO; all of it or nothing."""
+    with command(as_json, verbose) as running:
+        load("train", "training.convert:data_convert")(
+            running,
+            source,
+            to,
+            out,
+            format=format,
+            split=split,
+            good=good,
+            options=option or (),
+        )
+
+
 @data_app.command("fetch")
 def data_fetch(
     name: Annotated[str, typer.Argument(help="A card's name, or its file.")],

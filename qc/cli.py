@@ -88,6 +88,15 @@ def data_split(
     group_regex: Annotated[
         str | None, typer.Option(help="Finds the group in a path, such as '(lot[0-9]+)_'.")
     ] = None,
+    group_folder: Annotated[
+        bool, typer.Option("--group-folder", help="The group is the image's folder.")
+    ] = False,
+    infer_groups: Annotated[
+        bool, typer.Option("--infer-groups", help="Join pictures that show the same thing.")
+    ] = False,
+    folds: Annotated[
+        int | None, typer.Option(help="As many splits, each with another part as TEST.")
+    ] = None,
     format: FormatOption = None,
     option: Options = None,
     as_json: AsJson = False,
@@ -96,7 +105,16 @@ def data_split(
     """Deal whole groups into train, val and test; refuses to leak."""
     with command(as_json, verbose) as running:
         load("train", "training.commands:data_split")(
-            running, path, out, seed, format, group_regex, option or ()
+            running,
+            path,
+            out,
+            seed,
+            format,
+            option or (),
+            group_regex=group_regex,
+            group_folder=group_folder,
+            infer_groups=infer_groups,
+            folds=folds,
         )
 
 
@@ -140,6 +158,23 @@ def data_fetch(
     """Fetch a public dataset by its card: licence first, then download, check and unpack."""
     with command(as_json, verbose) as running:
         load("train", "training.fetch:fetch_command")(running, name, out, yes)
+
+
+@data_app.command("preview")
+def data_preview(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML).")],
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("--out", help="PNG to write.")] = Path("preview.png"),
+    images: Annotated[int, typer.Option(min=1, max=20, help="Samples of each class.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other pictures.")] = 0,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw a contact sheet of a recipe's augmented TRAIN samples, masks outlined."""
+    with command(as_json, verbose) as running:
+        load("train", "training.preview:preview")(
+            running, recipe, data=data, out=out, images=images, seed=seed
+        )
 
 
 @app.command()

@@ -111,6 +111,11 @@ def read_mask(path: Path | str, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         DataError: not readable, or not of that size.
     """
+    return np.asarray(read_mask_levels(path, size_hw) > MASK_THRESHOLD, dtype=np.bool_)
+
+
+def read_mask_levels(path: Path | str, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read a mask file as it was drawn: `(H, W)` uint8, its brightest channel; as `read_mask`."""
     pixels = read_image(path)
     if pixels.shape[:2] != tuple(size_hw):
         raise DataError(
@@ -119,8 +124,7 @@ def read_mask(path: Path | str, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
             expected=f"{size_hw[0]} x {size_hw[1]} (height x width)",
             found=f"{pixels.shape[0]} x {pixels.shape[1]}",
         )
-    brightest = np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
-    return np.asarray(brightest > MASK_THRESHOLD, dtype=np.bool_)
+    return np.asarray(pixels.max(axis=2), dtype=np.uint8)
 
 
 def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:

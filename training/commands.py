@@ -12,8 +12,17 @@ from qc.console import Command
 from qc.errors import GateError, UsageError
 from training.audit import audit
 from training.datasets import load_samples, read_dataset
-from training.grouping import group_by_path
-from training.split import apply_split, crossing_groups, group_of, split_samples, write_split
+from training.grouping import group_by_folder, group_by_path, join_groups, refuse_torn
+from training.looks import alike_pairs, look_at, refuse_unreadable
+from training.split import (
+    SPLITS,
+    apply_split,
+    crossing_groups,
+    fold_samples,
+    group_of,
+    split_samples,
+    write_split,
+)
 
 
 def data_audit(
@@ -88,29 +97,59 @@ def data_split(
     out: Path,
     seed: int,
     format: str | None,
-    group_regex: str | None = None,
     options: Sequence[str] = (),
+    *,
+    group_regex: str | None = None,
+    group_folder: bool = False,
+    infer_groups: bool = False,
+    folds: int | None = None,
 ) -> None:
-    """Split a dataset by group; the groups may come from a regular expression on the paths."""
+    """Split a dataset by group, and refuse where the pictures say that it leaks.
+
+    Args:
+        path: the dataset.
+        out: CSV to write; with `folds` one each, named `<out>-1.csv` and so on.
+        seed: another seed, another deal.
+        format, options: the layout, and what it is told.
+        group_regex: finds the group in a sample's path.
+        group_folder: the group is the image's folder.
+        infer_groups: pictures that show the same thing become one group.
+        folds: as many splits, for cross-validation; None: one.
+    """
     _, samples = load_samples(path, format, told(options))
+    if group_regex is not None and group_folder:
+        raise UsageError("two sources of groups", found="--group-regex and --group-folder")
     if group_regex is not None:
         samples = group_by_path(samples, group_regex)
-    done = split_samples(samples, seed=seed)
-    write_split(done, out)
-    sizes = Counter(s.split for s in done)
-    groups = len({group_of(s) for s in done})
-    running.result(
-        {
-            **{name: sizes[name] for name in ("train", "val", "test")},
-            "groups": groups,
-            "crossing_groups": crossing_groups(done),
-            "out": str(out),
-        }
-    )
-    running.say(
-        f"train {sizes['train']}, val {sizes['val']}, test {sizes['test']} images; "
-        f"{groups} groups, none in two splits; written to {out}"
-    )
+    elif group_folder:
+        samples = group_by_folder(samples)
+    with running.step("compare pictures") as tell:
+        looks = look_at(samples, tell)
+    refuse_unreadable(looks)
+    alike = alike_pairs(looks)
+    if infer_groups:
+        samples = join_groups(samples, alike)
+    if folds is None:
+        splits, files = [split_samples(samples, seed=seed)], [out]
+    else:
+        splits = fold_samples(samples, folds=folds, seed=seed)
+        files = [out.with_name(f"{out.stem}-{n}{out.suffix}") for n in range(1, folds + 1)]
+    for split in splits:
+        refuse_torn(split, alike)
+    rows = []
+    for split, file in zip(splits, files, strict=True):
+        write_split(split, file)
+        sizes = Counter(s.split for s in split)
+        rows.append({**{name: sizes[name] for name in SPLITS}, "out": str(file)})
+    groups = len({group_of(s) for s in samples})
+    crossing = sorted({name for split in splits for name in crossing_groups(split)})
+    facts = {**rows[0], "groups": groups, "crossing_groups": crossing}
+    running.result(facts if folds is None else {**facts, "folds": rows})
+    for row in rows:
+        running.say(
+            f"train {row['train']}, val {row['val']}, test {row['test']} images; "
+            f"{groups} groups, none in two splits; written to {row['out']}"
+        )
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Groups that a dataset does not say in `groups.csv`, read out of its paths."""
+"""Groups that a dataset does not say in `groups.csv`: from paths, folders, or the pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from qc.errors import DataError, UsageError
 from qc.types import Sample
+from training.likeness import chains
+from training.split import group_of
 
 
 def group_by_path(samples: Sequence[Sample], pattern: str) -> list[Sample]:
@@ -15,9 +17,9 @@ def group_by_path(samples: Sequence[Sample], pattern: str) -> list[Sample]:
 
     Args:
         samples: the dataset.
-        pattern: searched in the sample id, such as `(lot\\d+)_` or `^([^/]+)/`; the group is what
-        its
-            parentheses hold, joined by `-` where there are several, or the whole match without any.
+        pattern: searched in the sample id, such as `(lot\\d+)_` or `^([^/]+)/`; the group is
+            what its parentheses hold, joined by `-` where there are several, or the whole match
+            without any.
 
     Raises:
         UsageError: the pattern is not a regular expression.
@@ -47,3 +49,60 @@ def group_by_path(samples: Sequence[Sample], pattern: str) -> list[Sample]:
             found=", ".join(without[:3]),
         )
     return done
+
+
+def group_by_folder(samples: Sequence[Sample]) -> list[Sample]:
+    """Give each sample the folder of its image as its group: one folder, one piece, lot or patient.
+
+    Raises:
+        DataError: an image lies in no folder.
+    """
+    loose = [s.sample_id for s in samples if "/" not in s.sample_id]
+    if loose:
+        raise DataError(
+            f"{len(loose)} of {len(samples)} images lie in no folder that could be their group",
+            where=loose[0],
+        )
+    return [replace(s, group=s.sample_id.rsplit("/", 1)[0]) for s in samples]
+
+
+def join_groups(samples: Sequence[Sample], alike: Sequence[tuple[int, int]]) -> list[Sample]:
+    """Put samples whose pictures show the same thing into one group, with the groups they have.
+
+    What is found is the least that belongs together: pictures that show different sides of one
+    piece are not recognised. A group goes by the first of its members' groups.
+
+    Args:
+        samples: the dataset.
+        alike: pairs of their rows, of `training.looks.alike_pairs`.
+    """
+    first: dict[str, int] = {}
+    links = [(first.setdefault(group_of(s), row), row) for row, s in enumerate(samples)]
+    done = list(samples)
+    for chain in chains([*alike, *links]):
+        name = min(group_of(samples[row]) for row in chain)
+        for row in chain:
+            done[row] = replace(samples[row], group=name)
+    return done
+
+
+def refuse_torn(samples: Sequence[Sample], alike: Sequence[tuple[int, int]]) -> None:
+    """Refuse a split in which pictures of the same thing stand on two sides.
+
+    Args:
+        samples: with their splits.
+        alike: pairs of their rows, of `training.looks.alike_pairs`.
+
+    Raises:
+        DataError: names the pairs.
+    """
+    torn = [(samples[a], samples[b]) for a, b in alike if samples[a].split != samples[b].split]
+    if not torn:
+        return
+    shown = [f"{a.sample_id} ({a.split}) and {b.sample_id} ({b.split})" for a, b in torn[:3]]
+    more = [f"{len(torn) - 3} pairs more"] if len(torn) > 3 else []
+    raise DataError(
+        f"this split leaks: {len(torn)} pair(s) of pictures show the same thing on two sides; "
+        "name the pieces in groups.csv, or let --infer-groups keep them together",
+        found="; ".join(shown + more),
+    )

@@ -14,6 +14,7 @@ import csv
 import hashlib
 import io
 import uuid
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 
 from qc.errors import DataError, FaultError, UsageError
 from qc.types import Sample
@@ -76,6 +78,48 @@ def split_samples(
     )[1]
     split_by_group = {group: SPLITS[int(s)] for group, s in zip(groups, best, strict=True)}
     return [replace(s, split=split_by_group[group_of(s)]) for s in samples]
+
+
+def fold_samples(samples: Sequence[Sample], *, folds: int, seed: int = 0) -> list[list[Sample]]:
+    """K splits for cross-validation: each group is TEST once, and VAL once.
+
+    Whole groups are dealt into `folds` parts by scikit-learn's StratifiedGroupKFold; split number
+    i has part i as TEST, the next one as VAL and the others as TRAIN.
+
+    Args:
+        samples: the dataset.
+        folds: at least 3.
+        seed: another seed, another deal.
+
+    Raises:
+        UsageError: fewer than 3 folds.
+        DataError: fewer groups than folds.
+    """
+    if folds < 3:
+        raise UsageError("too few folds", expected="at least 3: train, val and test", found=folds)
+    groups = [group_of(s) for s in samples]
+    if len(set(groups)) < folds:
+        raise DataError(
+            "too few groups for the folds",
+            expected=f"at least {folds} groups",
+            found=f"{len(set(groups))} in {len(samples)} images",
+        )
+    rows = sorted(range(len(samples)), key=lambda i: samples[i].sample_id)
+    labels = [" + ".join(sorted(samples[i].labels)) for i in rows]
+    deal = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    part = np.empty(len(samples), np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a class of fewer images than folds is told in the reason
+        for number, (_, chosen) in enumerate(deal.split(rows, labels, [groups[i] for i in rows])):
+            part[[rows[i] for i in chosen]] = number
+    names = {0: "test", 1: "val"}
+    return [
+        [
+            replace(s, split=names.get(int(part[row] - number) % folds, "train"))
+            for row, s in enumerate(samples)
+        ]
+        for number in range(folds)
+    ]
 
 
 def _order(groups: list[str], seed: int, attempt: int, weight: _Floats) -> list[int]:
@@ -241,7 +285,8 @@ def _rare_classes(samples: Sequence[Sample]) -> dict[str, int]:
 def apply_split(samples: Sequence[Sample], csv_path: Path | str) -> list[Sample]:
     """Give each sample the split that the file names; refuses to leak.
 
-    A dataset without groups takes them from the file; groups that both name must agree.
+    Groups come from the file where it names them. It may join groups of the dataset (pieces that
+    turned out to be one) and never part them.
 
     Args:
         samples: the whole dataset.
@@ -249,21 +294,20 @@ def apply_split(samples: Sequence[Sample], csv_path: Path | str) -> list[Sample]
 
     Raises:
         DataError: the file is not readable, a sample is missing, unknown or there twice, a split
-            has another name, groups disagree, or a group stands in two splits.
+            has another name, a group of the dataset is parted, or a group stands in two splits.
     """
     rows = _rows(Path(csv_path))
     known = {s.sample_id for s in samples}
     _refuse(sorted(rows.keys() - known), "split names samples the dataset lacks", csv_path)
     _refuse(sorted(known - rows.keys()), "split lacks samples of the dataset", csv_path)
     done: list[Sample] = []
-    disagree: list[str] = []
+    joined: defaultdict[str, set[str]] = defaultdict(set)
     for sample in samples:
         split, group = rows[sample.sample_id]
-        own = group_of(sample)
-        if own != sample.sample_id and group not in ("", own):
-            disagree.append(f"{sample.sample_id} ({own}, in the split {group})")
-        done.append(replace(sample, split=split, group=group or own))
-    _refuse(disagree, "groups of the dataset and of the split disagree", csv_path)
+        done.append(replace(sample, split=split, group=group or group_of(sample)))
+        joined[group_of(sample)].add(done[-1].group)
+    parted = [f"{own} ({', '.join(sorted(g))})" for own, g in sorted(joined.items()) if len(g) > 1]
+    _refuse(parted, "groups of the dataset are several in the split", csv_path)
     refuse_leaks(done, csv_path)
     return done
 

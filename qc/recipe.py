@@ -100,8 +100,8 @@ class AugmentTable(_Table):
         rotate_deg: rotation, degrees.
         shift: shift, share of the side.
         scale: change of size, share.
-        brightness: exposure, share of the full range.
-        contrast: contrast, share.
+        brightness: grey added or taken away, share of the full range.
+        contrast: exposure: a factor on the grey, 0.2 draws it between 0.8 and 1.2.
         gamma: bend of the tones, share: 0.5 draws the exponent between 1/1.5 and 1.5.
         uneven_light: one side or a spot lighter, the other end darker, share.
         defocus: radius of the disc that a point becomes, pixels.

@@ -8,9 +8,12 @@ one that moves a defect out of the picture is drawn again, and a patch never cov
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network
 
 import albumentations as A
 import cv2

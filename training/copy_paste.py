@@ -93,9 +93,10 @@ class Defects:
         """
         pixels, mask = self.images.pixels[source], self.images.masks[source]
         turned, where = _mirrored(pixels, mask, self.table, rng)
-        if not _border(where).any():
-            turned, where = _turned(turned, where, self.table, rng)
-        return Pasted(*_placed(image, turned, where, rng), source)
+        rim = max(2, round(min(mask.shape) * _RIM))
+        if not _border(where, rim).any():
+            turned, where = _turned(turned, where, self.table, rng, rim)
+        return Pasted(*_placed(image, turned, where, rng, rim), source)
 
 
 def _mirrored(
@@ -112,7 +113,7 @@ def _mirrored(
 
 
 def _turned(
-    pixels: np.ndarray, mask: np.ndarray, table: AugmentTable, rng: np.random.Generator
+    pixels: np.ndarray, mask: np.ndarray, table: AugmentTable, rng: np.random.Generator, rim: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Turned and scaled about the middle of the defect; as it was where it would not fit."""
     angle = rng.uniform(-table.rotate_deg, table.rotate_deg)
@@ -123,22 +124,27 @@ def _turned(
     size = (mask.shape[1], mask.shape[0])
     turn = cv2.getRotationMatrix2D((left + width / 2, top + height / 2), angle, factor)
     where = cv2.warpAffine(mask, turn, size, flags=cv2.INTER_NEAREST)
-    if _border(where).any() or not where.any():
+    if _border(where, rim).any() or not where.any():
         return pixels, mask
     turned = cv2.warpAffine(pixels, turn, size, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(turned), np.asarray(where)
 
 
-def _border(mask: np.ndarray) -> np.ndarray:
-    """Whether the mask touches the left, top, right and bottom border."""
-    return np.array([mask[:, 0].any(), mask[0].any(), mask[:, -1].any(), mask[-1].any()])
+def _border(mask: np.ndarray, rim: int) -> np.ndarray:
+    """Whether the defect with its soft rim reaches the left, top, right and bottom border."""
+    reach = 2 * rim
+    ends = (mask[:, :reach], mask[:reach], mask[:, -reach:], mask[-reach:])
+    return np.array([end.any() for end in ends])
 
 
 def _placed(
-    image: np.ndarray, pixels: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    image: np.ndarray,
+    pixels: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+    rim: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The defect where, of a few places, the picture looks most as it did around the defect."""
-    rim = max(2, round(min(mask.shape) * _RIM))
     around = (2 * rim,) * 4
     target = cv2.copyMakeBorder(image, *around, cv2.BORDER_REPLICATE)
     alpha = _soft(cv2.copyMakeBorder(mask, *around, cv2.BORDER_REPLICATE), rim)
@@ -149,7 +155,7 @@ def _placed(
     ring = (weight > 0) & (weight < _SOLID)
     before = defect[ring]
     best, chosen, light = np.inf, (0, 0), np.ones(3, np.float32)
-    for dx, dy in _shifts(mask, rng):
+    for dx, dy in _shifts(mask, rng, rim):
         here = target[_moved(patch, dx, dy)][ring].astype(np.float32)
         gain = (here.mean(axis=0) + 1) / (before.mean(axis=0) + 1)
         rough = (here.std() + 4) / (before.std() + 4)
@@ -174,15 +180,16 @@ def _soft(mask: np.ndarray, rim: int) -> np.ndarray:
     return np.asarray(np.where(mask > 0, 1, soft), np.float32)
 
 
-def _shifts(mask: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:
+def _shifts(mask: np.ndarray, rng: np.random.Generator, rim: int) -> list[tuple[int, int]]:
     """A few moves, right and down; a defect at a border stays at it, another stays off it."""
     left, top, wide, high = cv2.boundingRect(mask)
-    at_left, at_top, at_right, at_bottom = _border(mask)
+    at_left, at_top, at_right, at_bottom = _border(mask, rim)
 
     def moves(fixed: bool, start: int, length: int, room: int) -> np.ndarray:
         if fixed:
             return np.zeros(_PLACES, int)
-        return rng.integers(1 - start, room - start - length, _PLACES)
+        low, high = rim - start, room - rim - start - length
+        return rng.integers(min(low, high), max(low, high) + 1, _PLACES)
 
     across = moves(at_left or at_right, left, wide, mask.shape[1])
     down = moves(at_top or at_bottom, top, high, mask.shape[0])

@@ -124,6 +124,7 @@ def test_a_place_is_taken_that_looks_as_around_the_defect() -> None:
         ((0, 20, 6, 8), {"top": 0}),
         ((58, 20, 6, 8), {"top": 58}),
         ((20, 0, 8, 6), {"left": 0}),
+        ((20, 3, 8, 6), {"left": 3}),
         ((0, 56, 8, 8), {"top": 0, "left": 56}),
         ((0, 30, 64, 3), {"top": 0}),
     ],

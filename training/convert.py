@@ -167,9 +167,8 @@ def _made_whole(target: Path) -> Iterator[Path]:
         partial.rename(target)
         done = True
     except OSError as error:
-        reason = error.strerror or error
-        where = error.filename or target
-        raise FaultError(f"dataset cannot be written ({reason})", where=where) from error
+        reason = error.strerror or error  # a copy to a full disk names the file it copies
+        raise FaultError(f"dataset cannot be written ({reason})", where=target) from error
     finally:
         if ours and not done:
             shutil.rmtree(partial, ignore_errors=True)

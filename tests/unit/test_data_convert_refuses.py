@@ -126,7 +126,7 @@ def test_places_that_cannot_be_used_are_refused(voc: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("at", ["copyfile", "groups", "rename"])
 def test_a_full_disk_leaves_nothing(voc: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "the/file")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(voc / "a.png"))
 
     if at == "copyfile":
         monkeypatch.setattr(shutil, "copyfile", fail)
@@ -134,7 +134,8 @@ def test_a_full_disk_leaves_nothing(voc: Path, monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.setattr(module, "_write_groups", fail)
     else:
         monkeypatch.setattr(Path, "rename", fail)
-    assert _refused(voc, "coco_json", "No space left", FaultError) == "the/file"
+    where = _refused(voc, "coco_json", "No space left", FaultError)
+    assert where == str(voc.parent / "new" / "out")
 
 
 def test_a_stopped_conversion_leaves_nothing(voc: Path, tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ def test_splits_make_folders_and_go_into_data_yaml(tmp_path: Path) -> None:
     told = {"classes": "good,hole"}
     said = convert(source, "class_folders", folders, options=told)
     assert said["format"] == "split_folders"
+    assert said["notes"][1] == "6 picture(s) that are no image files became PNG files"
     assert left(folders) == {"train", "val", "test"}
     assert left(folders / "val" / "hole") == {"000001.png"}
     assert np.array_equal(read_image(folders / "val" / "hole" / "000001.png"), pixels(11))

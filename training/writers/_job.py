@@ -67,6 +67,7 @@ class Job:
             shutil.copyfile(sample.image_path, target)
         else:
             imageio.write_png(target, pixels)
+            self.notes["{n} picture(s) that are no image files became PNG files"] += 1
         height, width = pixels.shape[:2]
         return height, width
 

@@ -175,10 +175,16 @@ def refuse_short(facts: Facts, size: int, what: str) -> None:
 
 
 def kind_of(dataset: Any) -> str:
-    """What an object is ("directory", "picture" or "other"), before its picture is judged."""
-    if str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == _DIRECTORY:
+    """What an object is ("directory", "picture" or "other"), before its picture is judged.
+
+    What calls itself an image is held to be a picture: without rows it is damaged, and not another
+    kind of object.
+    """
+    kind = str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    if kind == _DIRECTORY:
         return "directory"
-    return "picture" if "Rows" in dataset or "Columns" in dataset else "other"
+    is_image = "Rows" in dataset or "Columns" in dataset or "Image Storage" in _name_of(kind)
+    return "picture" if is_image else "other"
 
 
 def greyscale_of(dataset: Any, facts: Facts, frame: int) -> Greyscale:
@@ -269,9 +275,9 @@ def text_of(value: Any) -> str:
     return "" if value is None else str(value).strip().strip("\0")
 
 
-def _name_of(syntax: str) -> str:
-    """A transfer syntax as the standard calls it; what the standard does not know is not quoted."""
+def _name_of(uid: str) -> str:
+    """What the standard calls a UID; one that it does not know is not quoted."""
     from pydicom.uid import UID
 
-    uid = UID(syntax, validation_mode=0)
-    return uid.name if uid.name != syntax and syntax else "one that is missing or unknown"
+    name = UID(uid, validation_mode=0).name
+    return name if uid and name != uid else "one that is missing or unknown"

@@ -24,7 +24,7 @@ from training.dicom import DicomFrame
 from training.split import crossing_groups, split_samples
 
 SALT = "0123456789abcdef"
-DIRECTORY = "1.2.840.10008.1.3.10"
+DIRECTORY, REPORT = "1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.88.11"
 
 
 @pytest.fixture(autouse=True)
@@ -291,14 +291,16 @@ def test_a_file_without_a_patient_asks_for_another_group(root: Path) -> None:
 
 def test_what_is_no_picture_is_left_out(root: Path) -> None:
     _picture(root / "DICOMDIR", file_class=DIRECTORY)
-    for keyword in ("report.dcm",):
-        _picture(root / keyword, Rows=None, Columns=None, PixelData=None)
+    bare: dict[str, Any] = {"Rows": None, "Columns": None, "PixelData": None}
+    _picture(root / "report.dcm", file_class=REPORT, **bare)
     write_png(root / "note.png", np.zeros((2, 2), np.uint8))
     reading = read_dataset(root, "dicom_csv", {"window": "full"})
     assert len(reading.samples) == 3 and not reading.fatal
     assert [e["path"] for e in reading.errors] == ["report.dcm"]
     _table(root, "one/a,x", "one/b,x", "c.IMA,x", "report,x")
-    _refused(root, "line 5: row without its picture")
+    _refused(root, "line 5: row without its picture; expected a DICOM picture of this name")
+    _picture(root / "report.dcm", **bare)
+    _refused(root, "report.dcm: DICOM header lacks Rows")  # it calls itself an image
 
 
 def test_damaged_files_are_named(root: Path) -> None:

@@ -303,7 +303,8 @@ def _paired(
             what = "row names several pictures"
             error = DataError(what, where=where, expected="one", found=listed)
         elif not files:
-            expected = f"a DICOM picture with this {told.key_holds}"
+            by = "name" if told.key_holds == "file" else told.key_holds
+            expected = f"a DICOM picture of this {by}"
             error = DataError("row without its picture", where=where, expected=expected)
         elif again := [f for f in files if f in owner]:
             found = f"that of line {owner[again[0]].line}"

@@ -24,7 +24,7 @@ from pydicom.uid import MPEG2MPML, DeflatedExplicitVRLittleEndian  # noqa: E402
 
 from qc import imageio  # noqa: E402
 from qc.errors import DataError, QCError, UsageError  # noqa: E402
-from training import dicom  # noqa: E402
+from training import dicom, dicom_header, dicom_reader  # noqa: E402
 from training.dicom import is_dicom, read_frame, read_header  # noqa: E402
 
 SHIPPED = Path(pydicom.__file__).parent / "data"
@@ -303,6 +303,14 @@ def test_without_pydicom_the_extra_is_named_and_the_mark_is_still_seen(
     for ask in (read_frame, read_header):
         with pytest.raises(UsageError, match=r"'dicom' extra: pip install 'attention-qc\[dicom\]'"):
             ask(file)
+
+
+def test_a_decoder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = ("absent", "absent", "python-gdcm")
+    monkeypatch.setitem(dicom_header.DECODERS, "1.2.840.10008.1.2.4.80", absent)
+    file = FILES / "MR_small_jpeg_ls_lossless.dcm"
+    with pytest.raises(DataError, match="not installed; expected python-gdcm, which the 'dicom'"):
+        dicom_reader.picture(file, 1, "full", imageio.MAX_PIXELS, imageio.MAX_BYTES)
 
 
 def test_the_header_gives_what_was_asked_for_and_no_more(tmp_path: Path) -> None:

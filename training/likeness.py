@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ _REACH = 6  # largest shift that is looked for, pixels of 64: a tenth of the sid
 _NEAREST = 16  # pictures compared with each one as it stands
 _NEAREST_TURNED = 4  # and for each of three ways to turn it
 _LOW = 11  # frequencies by which likely pairs are chosen, cycles over the picture
-_BLOCK = 1024
+_BLOCK = 256
 
 _Floats = NDArray[np.float32]
 _Ints = NDArray[np.int64]
@@ -120,14 +121,14 @@ def _threshold(row: _Ints, peak: _Floats) -> float:
     return max(ALIKE, min(FAR * strangers, 1 - (1 - strangers) / CLOSEST))
 
 
-def _whitened(outlines: NDArray[np.float16]) -> tuple[_Floats, _Floats]:
-    """Whitened pictures `(N, 64, 64)` of unit length, and low amplitudes `(N, 23, 23)`."""
+def _whitened(outlines: NDArray[np.float16]) -> tuple[NDArray[np.float16], _Floats]:
+    """Whitened pictures `(N, 64, 64)` of length 64, and low amplitudes `(N, 23, 23)`."""
     high = np.abs(np.fft.fftfreq(SIDE))[:, None]
     wide = np.fft.rfftfreq(SIDE)[None]
     radius = np.hypot(high, wide)
     band = (np.exp(-((radius / 0.3) ** 2)) * (radius > 1.5 / SIDE)).astype(np.float32)
     window = (np.hanning(SIDE)[:, None] * np.hanning(SIDE)[None]).astype(np.float32)
-    white = np.empty(outlines.shape, np.float32)
+    white = np.empty(outlines.shape, np.float16)
     amplitudes = np.empty((len(outlines), 2 * _LOW + 1, 2 * _LOW + 1), np.float32)
     low = np.r_[-_LOW : _LOW + 1]
     for start in range(0, len(outlines), _BLOCK):
@@ -138,12 +139,12 @@ def _whitened(outlines: NDArray[np.float16]) -> tuple[_Floats, _Floats]:
         amplitudes[part] = np.concatenate([half[:, ::-1, :0:-1], half], axis=2)
         flat = scipy.fft.irfft2(spectrum / (size + NOISE) * band, s=(SIDE, SIDE), workers=-1)
         length = np.linalg.norm(flat.reshape(len(flat), -1), axis=1)
-        white[part] = flat / np.maximum(length, 1e-12)[:, None, None]
+        white[part] = SIDE * flat / np.maximum(length, 1e-12)[:, None, None]
     return white, amplitudes
 
 
 def _compared(
-    white: _Floats, amplitudes: _Floats
+    white: NDArray[np.float16], amplitudes: _Floats
 ) -> Iterator[tuple[_Ints, _Floats, NDArray[np.bool_]]]:
     """For each picture: rows of those it was compared with, the peaks, and which were not turned.
 
@@ -177,18 +178,19 @@ def _compared(
             yield np.concatenate(candidates), np.concatenate(peaks), plain
 
 
-def _turned(pictures: _Floats, turn: int) -> _Floats:
+def _turned(pictures: NDArray[Any], turn: int) -> NDArray[Any]:
     """Pictures `(N, S, S)` as they are (0), mirrored (1), turned by a quarter (2), or both (3)."""
     if turn >= 2:
         pictures = pictures.transpose(0, 2, 1)
     return pictures[:, :, ::-1] if turn in (1, 2) else pictures
 
 
-def _peaks(picture: _Floats, others: _Floats) -> _Floats:
+def _peaks(picture: NDArray[np.float16], others: NDArray[np.float16]) -> _Floats:
     """Highest correlation of a picture with each of the others `(M, 64, 64)`, or with the picture
     turned by half a turn, within the reach of shifts."""
+    picture = picture.astype(np.float32) / SIDE**2
     two = scipy.fft.rfft2(np.stack([picture, picture[::-1, ::-1]]))
-    spectra = scipy.fft.rfft2(others).conj()
+    spectra = scipy.fft.rfft2(others.astype(np.float32)).conj()
     found = scipy.fft.irfft2(two[:, None] * spectra[None], s=(SIDE, SIDE))
     near = np.r_[0 : _REACH + 1, -_REACH:0]
     return np.asarray(found[:, :, near][:, :, :, near].max(axis=(0, 2, 3)), np.float32)

@@ -116,5 +116,6 @@ def test_six_exposures_of_a_tile_are_found_without_names() -> None:
     assert exposures["123456"] >= 180
     with (TILES / "groups.csv").open(newline="", encoding="utf-8") as text:
         known = {row["path"]: row["group"] for row in csv.DictReader(text)}
-    pieces = [{known[samples[row].sample_id] for row in chain} for chain in found]
-    assert sum(len(groups) > 1 for groups in pieces) == 5  # one piece under two groups, looked at
+    pieces = {frozenset(known[samples[row].sample_id] for row in chain) for chain in found}
+    one = [{"6", "9"}, {"24", "31"}, {"38", "39"}, {"105", "109"}, {"118", "120"}]  # looked at
+    assert [piece for piece in pieces if len(piece) > 1 and piece not in one] == []

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles clean
+.PHONY: help setup demo test lint bench-tiles bench-input clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ lint: setup ## ruff, mypy and the boundary tests
 
 bench-tiles: setup ## Magnetic tiles, three seeds (needs QC_DATA and QC_WEIGHTS; about an hour)
 	$(BIN)/python tests/bench/magnetic_tile.py
+
+bench-input: setup ## How long training waits for its pictures (needs QC_DATA; two minutes)
+	$(BIN)/python tests/bench/input_path.py
 
 clean: ## Remove what was made, but no run and no journal
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -4,15 +4,16 @@ The target of the map, `(h, w, K)`: 1 where the mask lies in the channel of the 
 where a good part or another place shows nothing, -1 where nothing is known (no mask; the good
 channel).
 
-Keras takes batches one at a time in a thread of its own (`tf.data` with prefetching), so the next
-batches are made while a step runs; the pictures of a batch are made side by side. Each picture has
-its own seed, so threads change nothing in it.
+While a step runs, threads make the pictures of the next batches. `tf.data` would not: where
+TensorFlow is told to be repeatable, it prefetches nothing that comes from Python. Each picture has
+its own seed, so neither the number of threads nor their order changes anything in it.
 """
 
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -24,6 +25,12 @@ from training.variants import Variant, Variants
 __all__ = ["UNKNOWN", "Batches", "Images", "Progress", "load_images", "map_target"]
 
 UNKNOWN = -1.0
+
+AHEAD = 2
+"""Batches that are made while one is used."""
+
+Picture = tuple[Variant, np.ndarray]
+"""A sample as it was drawn, and the target of its map."""
 
 
 def map_target(
@@ -65,7 +72,7 @@ class Batches(keras.utils.PyDataset):
         table: what augmentation may do.
         seed: of the draw and the augmentation.
         epoch: number of the first epoch, so that a resumed run goes on as it would have.
-        threads: that make the pictures of a batch; None: one for each core, four at most.
+        threads: that make the pictures; None: one for each core, four at most.
     """
 
     def __init__(
@@ -81,7 +88,7 @@ class Batches(keras.utils.PyDataset):
         epoch: int = 0,
         threads: int | None = None,
     ) -> None:
-        super().__init__(workers=1)  # more would ask for batches side by side, which need memory
+        super().__init__(workers=1)
         self.images, self.good, self.map_shape = images, good, map_shape
         self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
         counts = np.bincount(images.labels, minlength=map_shape[2]).astype(float)
@@ -89,6 +96,8 @@ class Batches(keras.utils.PyDataset):
         self.probability = weight / weight.sum()
         self.variants = Variants(images, good, table, balance)
         self._pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 4), "batches")
+        self._making: dict[int, list[Future[Picture]]] = {}
+        self._lock = threading.Lock()
         self._draw()
 
     def _draw(self) -> None:
@@ -106,8 +115,7 @@ class Batches(keras.utils.PyDataset):
         return max(len(self.images) // self.batch_size, 1)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        at = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        drawn = list(self._pool.map(self._one, self.chosen[at], self.seeds[at]))
+        drawn = [picture.result() for picture in self._take(index)]
         labels = [variant.label for variant, _ in drawn]
         return (
             np.stack([variant.image for variant, _ in drawn]),
@@ -117,11 +125,31 @@ class Batches(keras.utils.PyDataset):
             },
         )
 
-    def _one(self, index: int, seed: int) -> tuple[Variant, np.ndarray]:
+    def _take(self, index: int) -> list[Future[Picture]]:
+        """The pictures of a batch; those of the next ones are begun."""
+        with self._lock:
+            wanted = range(index, min(index + 1 + AHEAD, len(self)))
+            for other in self._making.keys() - set(wanted):
+                self._drop(other)
+            for i in wanted:
+                if i not in self._making:
+                    at = slice(i * self.batch_size, (i + 1) * self.batch_size)
+                    pairs = zip(self.chosen[at], self.seeds[at], strict=True)
+                    self._making[i] = [self._pool.submit(self._one, *pair) for pair in pairs]
+            return self._making.pop(index)
+
+    def _drop(self, index: int) -> None:
+        for picture in self._making.pop(index):
+            picture.cancel()
+
+    def _one(self, index: int, seed: int) -> Picture:
         drawn = self.variants.draw(index, int(seed))
         target = map_target(drawn.mask, drawn.label, drawn.has_mask, self.good, self.map_shape)
         return drawn, target
 
     def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self._draw()
+        with self._lock:
+            for index in list(self._making):
+                self._drop(index)
+            self.epoch += 1
+            self._draw()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qc.errors import DataError
+from qc.errors import DataError, FaultError
 from qc.imageio import write_png
 from qc.preprocess import PreprocessSpec
 from qc.recipe import AugmentTable
-from qc.types import Region, Sample
+from qc.types import Sample
 from training.pipeline import UNKNOWN, Batches, Images, load_images, map_target
-from training.regions import mask_of
+from training.variants import Variant
 
 STILL = AugmentTable(
     flip_horizontal=False,
@@ -265,6 +265,44 @@ def test_threads_change_nothing() -> None:
     assert _same(_epoch(serial), _epoch(_batches(images, BUSY, epoch=2)))
 
 
+def test_the_next_batches_are_made_while_one_is_used() -> None:
+    """In the order they are used, no further than the epoch, and from its draw, not the last."""
+    images = _images([0, 1, 2, 0, 0, 0, 1, 0] * 2)
+    batches = _batches(images, BUSY)
+    made: list[int] = []
+    drawn = {int(seed): i for i, seed in enumerate(batches.seeds)}
+    plain = batches.variants.draw
+
+    def draw(index: int, seed: int) -> Variant:
+        made.append(drawn[seed] // batches.batch_size)
+        return plain(index, seed)
+
+    batches.variants.draw = draw  # type: ignore[method-assign]
+    batches[0]
+    for started in batches._making.values():
+        wait(started)
+    assert sorted(made) == [0] * 4 + [1] * 4 + [2] * 4 and set(batches._making) == {1, 2}
+    batches[1]
+    batches[2]
+    batches[3]
+    assert sorted(made) == sorted([0, 1, 2, 3] * 4) and not batches._making
+    batches[0]
+    batches.variants.draw = plain  # type: ignore[method-assign]
+    batches.on_epoch_end()
+    assert not batches._making and _same(_epoch(batches), _epoch(_batches(images, BUSY, epoch=1)))
+
+
+def test_a_picture_that_cannot_be_made_stops_training() -> None:
+    batches = _batches(_images([0, 1, 2, 0]))
+
+    def fail(index: int, seed: int) -> Variant:
+        raise FaultError("no memory")
+
+    batches.variants.draw = fail  # type: ignore[method-assign]
+    with pytest.raises(FaultError, match="no memory"):
+        batches[0]
+
+
 def test_batches_asked_for_at_once_are_the_same() -> None:
     images = _images([0, 1, 2, 0, 0, 0, 1, 0] * 3)
     batches = _batches(images, BUSY)
@@ -325,46 +363,3 @@ def test_the_colour_is_known(tmp_path: Path) -> None:
             pixels[..., 0] == pixels[..., 2]
         ).all()
         assert equal == (colour == "grey")
-
-
-# regions
-
-
-def _with(*regions: Region) -> Sample:
-    return Sample("a", Path("a.png"), ("hole",), regions=regions)
-
-
-def test_a_box_is_filled_from_its_left_top_to_before_its_right_bottom() -> None:
-    box = Region("hole", ((1, 1), (3, 1), (3, 4), (1, 4)), is_box=True)
-    mask = mask_of(_with(box), (6, 5))
-    expected = np.zeros((6, 5), bool)
-    expected[1:4, 1:3] = True
-    np.testing.assert_array_equal(mask, expected)
-
-
-def test_a_box_that_leaves_the_image_is_cut_off() -> None:
-    box = Region("hole", ((-4, -4), (2, -4), (2, 2), (-4, 2)), is_box=True)
-    gone = Region("hole", ((-9, -9), (-3, -9), (-3, -3), (-9, -3)), is_box=True)
-    mask = mask_of(_with(box, gone), (4, 4))
-    assert mask is not None and mask.sum() == 4 and mask[:2, :2].all()
-
-
-def test_regions_are_joined_and_a_polygon_keeps_its_corner_out() -> None:
-    corner = Region("hole", ((0, 0), (8, 0), (0, 8)), is_box=False)
-    box = Region("hole", ((9, 9), (10, 9), (10, 10), (9, 10)), is_box=True)
-    mask = mask_of(_with(corner, box), (10, 10))
-    assert mask is not None
-    assert mask[1, 1] and mask[9, 9] and not mask[7, 7] and not mask[8, 8]
-    assert 32 <= mask.sum() - 1 <= 45  # half of 8 x 8, and what the outline touches
-
-
-def test_no_mask_and_no_region_is_unknown() -> None:
-    assert mask_of(_with(), (4, 4)) is None
-
-
-def test_regions_reach_the_target_of_the_map(tmp_path: Path) -> None:
-    write_png(tmp_path / "a.png", np.full((16, 16, 3), 99, np.uint8))
-    box = Region("hole", ((0, 0), (4, 0), (4, 4), (0, 4)), is_box=True)
-    sample = Sample("a", tmp_path / "a.png", ("hole",), regions=(box,))
-    images = load_images([sample], ("good", "hole"), "good", PreprocessSpec(size_hw=(16, 16)))
-    assert images.has_mask.all() and (images.masks[0] > 127).sum() == 16

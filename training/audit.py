@@ -15,7 +15,7 @@ Where all pictures are alike, as parts in a fixture are, only the closest copies
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -173,6 +173,28 @@ def _leakage(looks: Sequence[Look]) -> dict[str, float | None]:
         cosine[group[rows][:, None] == group] = -np.inf
         hits["grouped"] += _hits(cosine, label, rows)
     return {k: round(float(np.mean(v)), 4) if v else None for k, v in hits.items()}
+
+
+def leakage_sentence(found: Mapping[str, Any]) -> str | None:
+    """What the two nearest-neighbour accuracies mean, for a quality engineer; None without them.
+
+    Args:
+        found: what `audit` gave.
+    """
+    alone, apart = found["leakage"]["random"], found["leakage"]["grouped"]
+    if alone is None:
+        return None
+    begin = (
+        "A program that only looks for the most similar picture names the class of "
+        f"{100 * alone:.1f} % of the images"
+    )
+    if found["groups"] == found["images"] or apart is None:
+        why = "no groups are known" if apart is not None else "there is only one group"
+        return f"{begin}; {why}, so it is not known how much of that is one piece seen twice."
+    begin += f", and of {100 * apart:.1f} % where it may not look at pictures of the same group."
+    if alone - apart > 0.1:
+        return f"{begin} A random split would flatter a model by that difference: split by group."
+    return f"{begin} The two are close: as far as this comparison sees, groups hide no copies."
 
 
 def _hits(cosine: _Floats, label: NDArray[np.int64], rows: NDArray[np.int64]) -> list[bool]:

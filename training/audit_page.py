@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from qc.errors import DataError, FaultError
 from qc.imageio import read_sample
 from qc.types import Image, Sample
+from training.audit import leakage_sentence
 from training.regions import mask_of
 from training.split import group_of
 
@@ -50,7 +51,9 @@ def write_page(path: Path, name: str, found: Mapping[str, Any], samples: Sequenc
     def figure(row: str | Mapping[str, str]) -> dict[str, str]:
         sample_id = row if isinstance(row, str) else row["path"]
         sample = by_id.get(sample_id)
-        words = [] if sample is None else [", ".join(sample.labels), f"group {group_of(sample)}"]
+        words = [] if sample is None else [", ".join(sample.labels)]
+        if sample is not None and group_of(sample) != sample_id:
+            words.append(f"group {group_of(sample)}")
         if not isinstance(row, str):
             words.append(row["split"])
         return {"id": sample_id, "words": " · ".join(words), "source": _picture(sample)}
@@ -59,7 +62,10 @@ def write_page(path: Path, name: str, found: Mapping[str, Any], samples: Sequenc
         {
             "title": title,
             "count": len(found[key]),
-            "rows": [[figure(r) for r in cluster[:8]] for cluster in found[key][:MOST]],
+            "rows": [
+                {"figures": [figure(r) for r in cluster[:6]], "more": len(cluster[6:])}
+                for cluster in found[key][:MOST]
+            ],
         }
         for key, title in _SECTIONS
     ]
@@ -83,7 +89,13 @@ def write_page(path: Path, name: str, found: Mapping[str, Any], samples: Sequenc
         loader=PackageLoader("training"), autoescape=select_autoescape(), trim_blocks=True
     ).get_template("audit.html")
     text = page.render(
-        name=name, found=found, classes=classes, clusters=clusters, listed=listed, most=MOST
+        name=name,
+        found=found,
+        leakage=leakage_sentence(found),
+        classes=classes,
+        clusters=clusters,
+        listed=listed,
+        most=MOST,
     )
     try:
         path.write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 from qc.bundle import open_bundle
 from qc.console import Command
 from qc.errors import GateError, UsageError
-from training.audit import audit
+from training.audit import audit, leakage_sentence
 from training.datasets import load_samples, read_dataset
 from training.grouping import group_by_folder, group_by_path, join_groups, refuse_torn
 from training.looks import alike_pairs, look_at, refuse_unreadable
@@ -71,9 +71,8 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
     classes = ", ".join(f"{name} {n}" for name, n in found["classes"].items())
     lines = [
         f"{found['images']} images as {found['format']} in {found['groups']} groups: {classes}",
-        f"nearest neighbour names the class of {_percent(found['leakage']['random'])} of images, "
-        f"of {_percent(found['leakage']['grouped'])} without its own group",
     ]
+    lines += [sentence for sentence in [leakage_sentence(found)] if sentence is not None]
     for key in ("unreadable", "annotation_errors"):
         rows = found[key]
         lines += [f"{key.replace('_', ' ')}: {r['path']}: {r['why']}" for r in rows[:5]]
@@ -85,10 +84,6 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
     lines += [f"shortcut: {sentence}" for sentence in found["shortcuts"]]
     lines += [f"caution: {sentence}" for sentence in found["cautions"]]
     return lines
-
-
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{100 * share:.1f} %"
 
 
 def data_split(

@@ -10,6 +10,7 @@ from typing import Any
 from qc.bundle import open_bundle
 from qc.console import Command
 from qc.errors import GateError, UsageError
+from qc.types import Sample
 from training.audit import audit, leakage_sentence
 from training.datasets import load_samples, read_dataset
 from training.grouping import group_by_folder, group_by_path, join_groups, refuse_torn
@@ -118,10 +119,7 @@ def data_split(
         samples = group_by_path(samples, group_regex)
     elif group_folder:
         samples = group_by_folder(samples)
-    with running.step("compare pictures") as tell:
-        looks = look_at(samples, tell)
-    refuse_unreadable(looks)
-    alike = alike_pairs(looks)
+    alike = _alike(running, samples)
     if infer_groups:
         samples = join_groups(samples, alike)
     if folds is None:
@@ -130,7 +128,7 @@ def data_split(
         splits = fold_samples(samples, folds=folds, seed=seed)
         files = [out.with_name(f"{out.stem}-{n}{out.suffix}") for n in range(1, folds + 1)]
     for split in splits:
-        refuse_torn(split, alike)
+        refuse_torn(split, alike, path)
     rows = []
     for split, file in zip(splits, files, strict=True):
         write_split(split, file)
@@ -145,6 +143,14 @@ def data_split(
             f"train {row['train']}, val {row['val']}, test {row['test']} images; "
             f"{groups} groups, none in two splits; written to {row['out']}"
         )
+
+
+def _alike(running: Command, samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Pairs of rows that show the same thing; raises DataError where a picture cannot be read."""
+    with running.step("compare pictures") as tell:
+        looks = look_at(samples, tell)
+    refuse_unreadable(looks)
+    return alike_pairs(looks)
 
 
 def train(
@@ -163,6 +169,9 @@ def train(
 
     require()
     plan = plan_run(recipe, data=data, runs=runs, seed=seed, weights=weights)
+    if plan.recipe.data.split is None and not plan.path.exists():
+        # nobody has looked at this split
+        refuse_torn(plan.samples, _alike(running, plan.samples), plan.data)
     if start_run(plan, recipe, resume=resume):
         wake(quiet=not running.verbose)
         from training.steps import train_plan

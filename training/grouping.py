@@ -86,12 +86,13 @@ def join_groups(samples: Sequence[Sample], alike: Sequence[tuple[int, int]]) -> 
     return done
 
 
-def refuse_torn(samples: Sequence[Sample], alike: Sequence[tuple[int, int]]) -> None:
+def refuse_torn(samples: Sequence[Sample], alike: Sequence[tuple[int, int]], where: object) -> None:
     """Refuse a split in which pictures of the same thing stand on two sides.
 
     Args:
         samples: with their splits.
         alike: pairs of their rows, of `training.looks.alike_pairs`.
+        where: the dataset, which an error names.
 
     Raises:
         DataError: names the pairs.
@@ -103,6 +104,7 @@ def refuse_torn(samples: Sequence[Sample], alike: Sequence[tuple[int, int]]) -> 
     more = [f"{len(torn) - 3} pairs more"] if len(torn) > 3 else []
     raise DataError(
         f"this split leaks: {len(torn)} pair(s) of pictures show the same thing on two sides; "
-        "name the pieces in groups.csv, or let --infer-groups keep them together",
+        "name the pieces in groups.csv, or let qc data split --infer-groups keep them together",
+        where=where,
         found="; ".join(shown + more),
     )

@@ -104,7 +104,7 @@ def refuse_unreadable(looks: Sequence[Look]) -> None:
     wrong = [look for look in looks if look.why is not None]
     if wrong:
         more = f" (and {len(wrong) - 1} more: qc data audit lists them)" if len(wrong) > 1 else ""
-        raise DataError(f"{wrong[0].why}{more}", where=wrong[0].sample.sample_id)
+        raise DataError(f"{wrong[0].why}{more}", where=wrong[0].sample.image_path)
 
 
 def numbers(values: Iterable[object]) -> NDArray[np.int64]:

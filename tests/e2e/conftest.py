@@ -7,6 +7,7 @@ weights learns them at 64 pixels in seconds. Its figures mean nothing beyond the
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import cv2
@@ -96,4 +97,22 @@ def _draw(folder: Path) -> Path:
         image[mask > 127] = PAINT[file.parent.name]
         write_png(file, image)
         write_png(mask_file, mask)
+    return folder
+
+
+LOTS = ("lot00", "lot01", "lot02")
+
+
+@pytest.fixture
+def few(made: Made, tmp_path: Path) -> Path:
+    """Three lots of the dataset, to be spoilt."""
+    folder = tmp_path / "few"
+    for kind in ("good", "scratch", "hole", "stain", "crack"):
+        (folder / kind).mkdir(parents=True)
+        for file in (made.parts / kind).iterdir():
+            if file.name.startswith(LOTS):
+                shutil.copy(file, folder / kind)
+    lines = (made.parts / "groups.csv").read_text().splitlines()
+    kept = [line for line in lines[1:] if line.endswith(LOTS)]
+    (folder / "groups.csv").write_text("\n".join([lines[0], *kept]) + "\n")
     return folder

@@ -179,3 +179,12 @@ path = "rows.csv"
 """
     file.write_text(text)
     return file
+
+
+def recipe_with(made: Made, folder: Path, old: str, new: str) -> Path:
+    """The recipe of `made` in another folder, with one text in place of another."""
+    file = folder / "recipe.toml"
+    text = made.recipe.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,27 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from program import Made, done, python, qc, refused, write_line
+from program import Made, done, python, qc, recipe_with, refused, write_line
 
 from qc.imageio import read_image
 from qc.journal import Journal
-
-LOTS = ("lot00", "lot01", "lot02")
-
-
-@pytest.fixture
-def few(made: Made, tmp_path: Path) -> Path:
-    """Three lots of the dataset, to be spoilt."""
-    folder = tmp_path / "few"
-    for kind in ("good", "scratch", "hole", "stain", "crack"):
-        (folder / kind).mkdir(parents=True)
-        for file in (made.parts / kind).iterdir():
-            if file.name.startswith(LOTS):
-                shutil.copy(file, folder / kind)
-    lines = (made.parts / "groups.csv").read_text().splitlines()
-    kept = [line for line in lines[1:] if line.endswith(LOTS)]
-    (folder / "groups.csv").write_text("\n".join([lines[0], *kept]) + "\n")
-    return folder
 
 
 @contextmanager
@@ -78,8 +60,15 @@ def test_a_dataset_that_is_not_there(tmp_path: Path, command: tuple[str, ...]) -
 def test_an_empty_class_folder(few: Path) -> None:
     for file in (few / "hole").iterdir():
         file.unlink()
-    ran = qc("data", "audit", few, "--json")
+    ran = qc("data", "split", few, "--out", few / "split.csv", "--json")
     refused(ran, kind="data", where=few / "hole", says=("empty class 'hole'", ".png"))
+    ran = qc("data", "audit", few, "--json")
+    assert ran.code == 1
+    errors = {row["path"]: row["why"] for row in ran.json["annotation_errors"]}
+    assert set(errors) == {"hole", "groups.csv"}
+    assert "empty class 'hole'" in errors["hole"] and "missing file" in errors["groups.csv"]
+    assert ran.json["blocking"] == ["2 file(s) or annotation(s) do not fit"]
+    assert ran.json["classes"]["good"] > 0 and "hole" not in ran.json["classes"]
 
 
 def test_audit_lists_a_truncated_picture_and_blocks(few: Path) -> None:
@@ -97,13 +86,13 @@ def test_audit_lists_a_truncated_picture_and_blocks(few: Path) -> None:
 
 def test_train_refuses_a_truncated_picture(made: Made, few: Path, tmp_path: Path) -> None:
     spoilt = _truncate(few / "scratch")
-    recipe = _recipe(made, tmp_path, 'split = "split.csv"\n', "")
+    recipe = recipe_with(made, tmp_path, 'split = "split.csv"\n', "")
     ran = qc("train", recipe, "--data", few, "--runs", tmp_path / "runs", "--json")
     refused(ran, kind="data", where=spoilt, says=("truncated",))
 
 
 def test_a_dataset_the_recipe_names_and_nobody_has(made: Made, tmp_path: Path) -> None:
-    recipe = _recipe(made, tmp_path, '"parts"', '"nowhere"')
+    recipe = recipe_with(made, tmp_path, '"parts"', '"nowhere"')
     ran = qc("train", recipe, "--json", cwd=tmp_path)
     refused(ran, kind="data", where=recipe, says=("--data", "'nowhere'", f"{tmp_path}/nowhere"))
 
@@ -117,16 +106,8 @@ def _truncate(folder: Path) -> Path:
 # --- recipes
 
 
-def _recipe(made: Made, folder: Path, old: str, new: str) -> Path:
-    file = folder / "recipe.toml"
-    text = made.recipe.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
-    return file
-
-
 def test_a_misspelt_key(made: Made, tmp_path: Path) -> None:
-    recipe = _recipe(made, tmp_path, "learning_rate", "learning_rat")
+    recipe = recipe_with(made, tmp_path, "learning_rate", "learning_rat")
     ran = qc("train", recipe, "--json", cwd=tmp_path)
     says = ("unknown key 'train.learning_rat'", "did you mean 'learning_rate'?")
     refused(ran, kind="recipe", where=recipe, says=says)
@@ -134,7 +115,7 @@ def test_a_misspelt_key(made: Made, tmp_path: Path) -> None:
 
 
 def test_a_value_that_is_not_legal(made: Made, tmp_path: Path) -> None:
-    recipe = _recipe(made, tmp_path, "stride = 8", "stride = 7")
+    recipe = recipe_with(made, tmp_path, "stride = 8", "stride = 7")
     ran = qc("train", recipe, "--json", cwd=tmp_path)
     refused(ran, kind="recipe", where=recipe, says=("model.stride", "8 or 16", "found 7"))
 
@@ -147,7 +128,7 @@ def test_a_value_that_is_not_legal(made: Made, tmp_path: Path) -> None:
         (None, ("cannot be read", "No such file")),
     ],
 )
-def test_a_recipe_that_is_no_recipe(
+def test_a_recipe_that_is_norecipe_with(
     tmp_path: Path, content: bytes | None, says: tuple[str, ...]
 ) -> None:
     recipe = tmp_path / "recipe.toml"
@@ -364,7 +345,7 @@ app()
 def test_a_command_names_the_extra_it_needs(
     made: Made, tmp_path: Path, extra: str, missing: str, arguments: list[str]
 ) -> None:
-    _recipe(made, tmp_path, '"split.csv"', f'"{made.home / "split.csv"}"')
+    recipe_with(made, tmp_path, '"split.csv"', f'"{made.home / "split.csv"}"')
     data = ["--data", made.parts] if extra == "train" else []
     ran = python("-c", _WITHOUT, missing, *arguments, *data, "--json", cwd=tmp_path)
     assert ran.code == 2, ran.err

@@ -36,5 +36,5 @@ def test_no_picture_of_one_thing_stands_in_two_splits(name: str) -> None:
     samples = apply_split(samples, ROOT / "data" / "splits" / f"{name}.csv")
     looks = look_at(samples)
     refuse_unreadable(looks)
-    refuse_torn(samples, alike_pairs(looks))
+    refuse_torn(samples, alike_pairs(looks), name)
     assert Counter(s.split for s in samples) == SIZES[name]

@@ -64,8 +64,11 @@ def test_groups_are_joined_by_pictures_and_by_each_other() -> None:
 def test_a_split_that_tears_pictures_apart_names_the_pairs() -> None:
     splits = ["train", "train", "val", "test", "test"]
     samples = [replace(s, split=split) for s, split in zip(_samples(*"abcde"), splits, strict=True)]
-    refuse_torn(samples, [(0, 1), (3, 4)])
-    with pytest.raises(DataError, match=r"1 pair.*found b \(train\) and c \(val\)$"):
-        refuse_torn(samples, [(0, 1), (1, 2)])
+    refuse_torn(samples, [(0, 1), (3, 4)], "set")
+    words = r"^set: this split leaks: 1 pair.*found b \(train\) and c \(val\)$"
+    with pytest.raises(DataError, match=words):
+        DataError, match=r"^set: this split leaks: 1 pair.*found b \(train\) and c \(val\)$"
+    ):
+        refuse_torn(samples, [(0, 1), (1, 2)], "set")
     with pytest.raises(DataError, match=r"4 pair.*; 1 pairs more$"):
-        refuse_torn(samples, [(0, 2), (1, 2), (1, 3), (1, 4)])
+        refuse_torn(samples, [(0, 2), (1, 2), (1, 3), (1, 4)], "set")

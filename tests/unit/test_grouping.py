@@ -67,8 +67,6 @@ def test_a_split_that_tears_pictures_apart_names_the_pairs() -> None:
     refuse_torn(samples, [(0, 1), (3, 4)], "set")
     words = r"^set: this split leaks: 1 pair.*found b \(train\) and c \(val\)$"
     with pytest.raises(DataError, match=words):
-        DataError, match=r"^set: this split leaks: 1 pair.*found b \(train\) and c \(val\)$"
-    ):
         refuse_torn(samples, [(0, 1), (1, 2)], "set")
     with pytest.raises(DataError, match=r"4 pair.*; 1 pairs more$"):
         refuse_torn(samples, [(0, 2), (1, 2), (1, 3), (1, 4)], "set")

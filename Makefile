@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles bench-input clean
+.PHONY: help setup demo test lint bench-tiles bench-input bench-audit clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ bench-tiles: setup ## Magnetic tiles, three seeds (needs QC_DATA and QC_WEIGHTS;
 
 bench-input: setup ## How long training waits for its pictures (needs QC_DATA; two minutes)
 	$(BIN)/python tests/bench/input_path.py
+
+bench-audit: setup ## The audit of 10,000 images: at most two minutes and 1 GB
+	$(BIN)/python tests/bench/audit.py
 
 clean: ## Remove what was made, but no run and no journal
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

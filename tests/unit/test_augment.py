@@ -11,21 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from still import STILL
 
 from qc.errors import RecipeError
 from qc.recipe import AugmentTable, Recipe, read_table
 from training.augment import KEPT, Augmentation, Changed, make_augmentation
 
-STILL = AugmentTable(
-    flip_horizontal=False,
-    flip_vertical=False,
-    rotate_deg=0,
-    shift=0,
-    scale=0,
-    brightness=0,
-    contrast=0,
-    noise=0,
-)
 EVERYTHING = AugmentTable(
     quarter_turns=True,
     rotate_deg=20,

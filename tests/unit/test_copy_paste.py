@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from still import STILL
 
 from qc.errors import DataError
 from qc.imageio import write_png
@@ -17,17 +18,7 @@ from training.copy_paste import LARGEST, Defects, _soft
 from training.images import Images, load_images
 from training.variants import Variant, Variants
 
-STILL = AugmentTable(
-    flip_horizontal=False,
-    flip_vertical=False,
-    rotate_deg=0,
-    shift=0,
-    scale=0,
-    brightness=0,
-    contrast=0,
-    noise=0,
-    copy_paste=1.0,
-)
+PASTE = STILL.model_copy(update={"copy_paste": 1.0})
 SIDE = 64
 RIM = 2 * 2  # how far the soft rim reaches: twice its width, which is 2 pixels at least
 
@@ -67,7 +58,7 @@ def test_a_pasted_defect_by_hand() -> None:
     """Grey 100 takes the defect of a part of grey 100: black in the mask, 100 beyond the rim."""
     images = _images((0, 100, None), (2, 100, (20, 30, 8, 6)))
     places = set()
-    for found in _all(images, STILL):
+    for found in _all(images, PASTE):
         top, left, high, wide = _spot(found.mask)
         assert (high, wide) == (8, 6) and (found.mask > 0).sum() == 48
         assert found.label == 2 and found.has_mask and found.source == 1
@@ -85,20 +76,20 @@ def test_a_pasted_defect_by_hand() -> None:
 def test_the_defect_takes_the_light_of_its_place() -> None:
     """Twice the light around it makes twice the light in it: 10 of 60 becomes 20 of 121."""
     images = _images((0, 121, None), (1, 60, (20, 30, 8, 6)))
-    for found in _all(images, STILL, 5):
+    for found in _all(images, PASTE, 5):
         assert (found.image[found.mask > 0] == 20).all()
 
 
 def test_the_light_has_bounds() -> None:
     """Four times the light is not believed: the defect is made twice as light, no more."""
     images = _images((0, 240, None), (1, 50, (20, 30, 8, 6)))
-    for found in _all(images, STILL, 5):
+    for found in _all(images, PASTE, 5):
         assert (found.image[found.mask > 0] == 20).all()
 
 
 def test_a_defect_beside_the_border_brings_no_mirror_of_itself() -> None:
     images = _images((0, 100, None), (1, 100, (20, 1, 8, 6)))
-    for found in _all(images, STILL, 10):
+    for found in _all(images, PASTE, 10):
         assert (found.image[found.mask == 0] == 100).all()
 
 
@@ -114,7 +105,7 @@ def test_a_place_is_taken_that_looks_as_around_the_defect() -> None:
     """The right half is background: a chance place would be there half of the time."""
     images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)))
     images.pixels[0][:, SIDE // 2 :] = 0
-    middles = [_spot(found.mask)[1] + 3 for found in _all(images, STILL)]
+    middles = [_spot(found.mask)[1] + 3 for found in _all(images, PASTE)]
     assert sum(x > SIDE // 2 for x in middles) <= 4
 
 
@@ -133,7 +124,7 @@ def test_a_defect_at_the_border_stays_at_it(
     place: tuple[int, int, int, int], fixed: dict[str, int]
 ) -> None:
     images = _images((0, 100, None), (1, 100, place))
-    defects = Defects(images, 0, STILL.model_copy(update={"rotate_deg": 30.0}), 0.0)
+    defects = Defects(images, 0, PASTE.model_copy(update={"rotate_deg": 30.0}), 0.0)
     found = [
         _spot(defects.paste(images.pixels[0], 1, np.random.default_rng(k)).mask) for k in range(30)
     ]
@@ -145,7 +136,7 @@ def test_a_defect_at_the_border_stays_at_it(
 
 def test_a_mirrored_border_is_the_other_border() -> None:
     images = _images((0, 100, None), (1, 100, (20, 0, 8, 6)))
-    defects = Defects(images, 0, STILL.model_copy(update={"flip_horizontal": True}), 0.0)
+    defects = Defects(images, 0, PASTE.model_copy(update={"flip_horizontal": True}), 0.0)
     found = {
         _spot(defects.paste(images.pixels[0], 1, np.random.default_rng(k)).mask)[1]
         for k in range(20)
@@ -168,7 +159,7 @@ def test_a_defect_is_turned_as_far_as_the_part_may_be(keys: dict[str, object], s
     images = _images((0, 100, None), (1, 100, (20, 30, 16, 4)))
     for array, value in ((images.masks[1], 255), (images.pixels[1], 10)):
         array[20:24, 30:40] = value  # an L
-    defects = Defects(images, 0, STILL.model_copy(update=keys), 0.0)
+    defects = Defects(images, 0, PASTE.model_copy(update=keys), 0.0)
     looks = set()
     for k in range(40):
         pasted = defects.paste(images.pixels[0], 1, np.random.default_rng(k))
@@ -192,7 +183,7 @@ def test_only_outlined_defects_of_modest_size_are_pasted() -> None:
         (2, 100, (30, 30, 2, 2)),
         (0, 100, (30, 30, 2, 2)),
     ]
-    defects = Defects(_images(*parts), 0, STILL, 0.0)
+    defects = Defects(_images(*parts), 0, PASTE, 0.0)
     assert defects.sources.tolist() == [1, 4]
     assert defects.of_class(1).tolist() == [1] and defects.of_class(2).tolist() == [4]
 
@@ -221,14 +212,14 @@ def test_a_filled_box_is_not_pasted_and_a_polygon_or_mask_is(tmp_path: Path) -> 
     ]
     images = load_images(samples, ("good", "hole"), "good", PreprocessSpec(size_hw=(32, 32)))
     assert images.outlined.tolist() == [False, True, False, True, False, False, False]
-    assert Defects(images, 0, STILL, 0.0).sources.tolist() == [1, 3]
+    assert Defects(images, 0, PASTE, 0.0).sources.tolist() == [1, 3]
 
 
 def test_a_set_of_boxes_cannot_paste_and_says_so() -> None:
     images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)), outlined=False)
     with pytest.raises(DataError, match=r"copy_paste: no defect can be pasted.*found 1 defects"):
-        Variants(images, 0, STILL)
-    Variants(images, 0, STILL.model_copy(update={"copy_paste": 0.0}))
+        Variants(images, 0, PASTE)
+    Variants(images, 0, PASTE.model_copy(update={"copy_paste": 0.0}))
 
 
 def test_balance_by_hand() -> None:
@@ -239,7 +230,7 @@ def test_balance_by_hand() -> None:
     spot = (20, 30, 8, 6)
     images = _images((0, 100, None), *[(1, 100, spot)] * 12, *[(2, 100, spot)] * 3)
     for balance, expected in ((0.0, 80), (1.0, 200)):
-        defects = Defects(images, 0, STILL, balance)
+        defects = Defects(images, 0, PASTE, balance)
         rng = np.random.default_rng(0)
         sources = [defects.draw(images.pixels[0], rng).source for _ in range(400)]
         assert abs(sum(images.labels[s] == 2 for s in sources) - expected) < 35
@@ -252,7 +243,7 @@ def test_balance_by_hand() -> None:
 def test_the_share_of_good_parts_that_get_a_defect() -> None:
     """400 draws at 0.3: a standard deviation of 9."""
     images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)))
-    found = _all(images, STILL.model_copy(update={"copy_paste": 0.3}), 400)
+    found = _all(images, PASTE.model_copy(update={"copy_paste": 0.3}), 400)
     assert abs(sum(v.source is not None for v in found) - 120) < 30
     for one in found:
         assert (one.label == 1) == (one.source is not None) == bool(one.mask.any())
@@ -260,15 +251,15 @@ def test_the_share_of_good_parts_that_get_a_defect() -> None:
 
 def test_a_defect_gets_no_second_one_and_none_is_pasted_unasked() -> None:
     images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)))
-    assert Variants(images, 0, STILL).draw(1, 0).source is None
-    plain = Variants(images, 0, STILL.model_copy(update={"copy_paste": 0.0}))
+    assert Variants(images, 0, PASTE).draw(1, 0).source is None
+    plain = Variants(images, 0, PASTE.model_copy(update={"copy_paste": 0.0}))
     assert all(plain.draw(0, seed).source is None for seed in range(20))
     assert plain.draw(0, 0, source=1).source is None
 
 
 def test_a_wanted_defect_is_pasted_for_certain() -> None:
     images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)), (2, 100, (20, 30, 4, 4)))
-    variants = Variants(images, 0, STILL.model_copy(update={"copy_paste": 0.01}))
+    variants = Variants(images, 0, PASTE.model_copy(update={"copy_paste": 0.01}))
     assert [variants.draw(0, seed, source=2).label for seed in range(5)] == [2] * 5
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from still import STILL
 
 from qc.errors import DataError, FaultError
 from qc.imageio import write_png
@@ -16,16 +17,6 @@ from qc.types import Sample
 from training.pipeline import UNKNOWN, Batches, Images, load_images, map_target
 from training.variants import Variant
 
-STILL = AugmentTable(
-    flip_horizontal=False,
-    flip_vertical=False,
-    rotate_deg=0,
-    shift=0,
-    scale=0,
-    brightness=0,
-    contrast=0,
-    noise=0,
-)
 CLASSES = ("good", "hole", "stain")
 
 

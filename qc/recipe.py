@@ -64,6 +64,7 @@ class ModelTable(_Table):
     Args:
         backbone: file name in training/backbones.
         block: file name in training/blocks, or "none".
+        block_at: stages of the backbone that get a block, such as ["stage2", "neck"]; none: all.
         size_hw: model input in pixels.
         stride: input pixels for one cell of the map.
         width: multiplier of the number of channels.
@@ -74,6 +75,7 @@ class ModelTable(_Table):
 
     backbone: str
     block: str = "cbam"
+    block_at: tuple[str, ...] = ()
     size_hw: tuple[int, int]
     stride: Literal[8, 16] = 16
     width: float = Field(default=1.0, gt=0, le=2)

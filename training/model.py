@@ -31,15 +31,10 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
     if weights is not None and table.weights != "none":
         table = table.model_copy(update={"weights": str(weights)})
     backbone = plugins.resolve("backbone", table.backbone)
-    attention = None
-    if table.block != "none":
-        block = plugins.resolve("block", table.block).Block
-
-        def attention(name: str) -> Any:
-            return block(name=name)
-
     inputs = keras.Input((*table.size_hw, 3), name="image", dtype="float32")
-    features, stride = backbone.build(inputs, table, attention)
+    places = _Places(table)
+    features, stride = backbone.build(inputs, table, places.attend)
+    places.refuse_unknown()
     if stride != table.stride:
         raise RecipeError(
             f"backbone {table.backbone} does not reach this stride",
@@ -54,3 +49,31 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
     score = keras.layers.Identity(name="score")(score)
     attention_map = keras.layers.Identity(name="attention")(attention_map)
     return keras.Model(inputs, {"score": score, "attention": attention_map}, name="inspector")
+
+
+class _Places:
+    """Puts the recipe's block where the recipe wants it."""
+
+    def __init__(self, table: ModelTable) -> None:
+        self.table = table
+        self.known: list[str] = []
+        self.block: Any = None
+        if table.block != "none":
+            self.block = plugins.resolve("block", table.block).Block
+
+    def attend(self, features: Any, stage: str) -> Any:
+        """The features of a stage, through a block where one is wanted there."""
+        self.known.append(stage)
+        if self.block is None or (self.table.block_at and stage not in self.table.block_at):
+            return features
+        return self.block(name=f"{stage}_attention")(features)
+
+    def refuse_unknown(self) -> None:
+        unknown = [stage for stage in self.table.block_at if stage not in self.known]
+        if unknown:
+            raise RecipeError(
+                f"backbone {self.table.backbone} has no such stage",
+                where="model.block_at",
+                expected=f"some of {', '.join(self.known)}",
+                found=", ".join(unknown),
+            )

@@ -31,9 +31,13 @@ def _table(name: str, **changes: Any) -> ModelTable:
     return ModelTable.model_validate(values | changes)
 
 
-def _features(table: ModelTable, attention: Any = None) -> tuple[keras.Model, int]:
+def _plain(features: Any, stage: str) -> Any:
+    return features
+
+
+def _features(table: ModelTable, attend: Any = _plain) -> tuple[keras.Model, int]:
     image = keras.Input((*table.size_hw, 3), name="image")
-    features, stride = resolve("backbone", table.backbone).build(image, table, attention)
+    features, stride = resolve("backbone", table.backbone).build(image, table, attend)
     return keras.Model(image, features), stride
 
 
@@ -79,11 +83,11 @@ def test_the_same_seed_gives_the_same_features(name: str) -> None:
 def test_attention_is_asked_for_with_names_of_its_own(name: str) -> None:
     asked: list[str] = []
 
-    def attention(given: str) -> keras.layers.Layer:
-        asked.append(given)
-        return keras.layers.Rescaling(0.0, name=given)
+    def attend(features: Any, stage: str) -> Any:
+        asked.append(stage)
+        return keras.layers.Rescaling(0.0, name=f"{stage}_attention")(features)
 
-    model, _ = _features(_table(name), attention)
+    model, _ = _features(_table(name), attend)
     assert asked and len(set(asked)) == len(asked)
     # all that the blocks give is 0: the features of two pictures cannot differ any more
     out = np.asarray(model(_pictures()))
@@ -110,6 +114,18 @@ def test_a_model_has_the_outputs_of_its_recipe(name: str, block: str) -> None:
     assert bool(gates) == (block != "none")
 
 
+@each_backbone
+def test_a_block_stands_where_the_recipe_wants_it(name: str) -> None:
+    stages: list[str] = []
+    _features(_table(name), lambda features, stage: stages.append(stage) or features)
+    for stage in stages:
+        model = build_model(_table(name, block="cbam", block_at=[stage]), 3)
+        blocks = {w.path.split("/")[0] for w in model.weights if "_attention/" in w.path}
+        assert blocks == {f"{stage}_attention"}
+    with pytest.raises(RecipeError, match=rf"no such stage; expected some of {stages[0]}.*stage99"):
+        build_model(_table(name, block="cbam", block_at=["stage99", stages[0]]), 3)
+
+
 @pytest.mark.parametrize("stride", [0, 4, 12, 32])
 def test_a_recipe_cannot_ask_for_another_stride(tmp_path: Path, stride: int) -> None:
     path = tmp_path / "model.toml"
@@ -128,7 +144,7 @@ def test_a_stride_it_cannot_reach_is_a_recipe_error(name: str) -> None:
 def test_a_backbone_that_gives_another_stride_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def build(inputs: Any, table: ModelTable, attention: Any) -> tuple[Any, int]:
+    def build(inputs: Any, table: ModelTable, attend: Any) -> tuple[Any, int]:
         return keras.layers.Conv2D(8, 1, strides=8)(inputs), 8
 
     monkeypatch.setattr(plugins, "resolve", lambda *_: SimpleNamespace(build=build))

@@ -21,15 +21,14 @@ _STAGES = ((24, 1, 2, True), (40, 2, 3, True), (64, 2, 4, False))
 """Channels, bottlenecks, expansion and whether they are fused, of each stage after the stem."""
 
 
-def build(
-    inputs: Any, table: ModelTable, attention: Callable[[str], layers.Layer] | None
-) -> tuple[Any, int]:
+def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> tuple[Any, int]:
     """Images to features.
 
     Args:
         inputs: images `(B, H, W, 3)`, 0 to 255.
         table: width and stride; `weights` must be "none".
-        attention: makes the attention block of a stage from its name, or None.
+        attend: takes features and the name of their stage, and gives them back, through an
+            attention block where the recipe wants one.
 
     Returns:
         Features `(B, H/stride, W/stride, C)` and the stride.
@@ -59,8 +58,7 @@ def build(
                 f"stage{number}_{i + 1}",
             )
         stride *= step
-        if attention is not None:
-            x = attention(f"stage{number}_attention")(x)
+        x = attend(x, f"stage{number}")
     return x, stride
 
 

@@ -23,16 +23,15 @@ from qc.recipe import ModelTable
 _CUT = {16: "block_13_expand_relu", 8: "block_6_expand_relu"}
 
 
-def build(
-    inputs: Any, table: ModelTable, attention: Callable[[str], layers.Layer] | None
-) -> tuple[Any, int]:
+def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> tuple[Any, int]:
     """Images to features.
 
     Args:
         inputs: images `(B, H, W, 3)`, 0 to 255.
         table: `weights` is "none", "imagenet" or a file with the weights of the network without its
             classifier; `width` is its alpha; `trainable_from` names the first layer that learns.
-        attention: makes the attention block from its name, or None.
+        attend: takes features and the name of their stage, and gives them back, through an
+            attention block where the recipe wants one.
 
     Returns:
         Features `(B, H/stride, W/stride, C)` and the stride.
@@ -68,9 +67,7 @@ def build(
     features = layers.Conv2D(128, 1, use_bias=False, name="neck_conv")(features)
     features = layers.BatchNormalization(momentum=0.9, name="neck_bn")(features)
     features = layers.ReLU(6.0, name="neck_relu")(features)
-    if attention is not None:
-        features = attention("neck_attention")(features)
-    return features, table.stride
+    return attend(features, "neck"), table.stride
 
 
 def _network(x: Any, table: ModelTable) -> keras.Model:

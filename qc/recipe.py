@@ -146,23 +146,44 @@ class TrainTable(_Table):
     Args:
         epochs: passes over as many images as TRAIN holds.
         batch_size: images in one step.
-        learning_rate: at its highest; cosine decay after one epoch of warm-up.
-        weight_decay: of AdamW.
+        optimiser: "adamw", or "sgd" with Nesterov momentum 0.9.
+        learning_rate: at its highest; it rises over the warm-up and falls as a cosine.
+        warmup_epochs: epochs of rising, at most a tenth of all.
+        pretrained_rate: share of the learning rate for layers that came with weights.
+        weight_decay: of the optimiser, decoupled.
+        clip_norm: longest gradient of a variable; 0: any.
         label_smoothing: share of the label spread over the other classes.
         balance: 0 draws images as they are, 1 draws every class equally often.
         mask_weight: weight of the map's loss against the class loss; 0 ignores masks.
         average: momentum of the running average of the weights, the average is what is kept.
+        mixup: alpha of mixup (Zhang et al., ICLR 2018), 0: none; only where `mask_weight` is 0,
+            since a mixed part has no mask.
+        early_stop_epochs: stop after so many epochs without a better one on VAL; 0: never.
+        xla: compile the training step with XLA; None: as Keras decides.
     """
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=32, ge=2)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    pretrained_rate: float = Field(default=1.0, gt=0, le=1)
+    clip_norm: float = Field(default=1.0, ge=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=0.5)
     balance: float = Field(default=0.5, ge=0, le=1)
     mask_weight: float = Field(default=0.5, ge=0)
     average: float = Field(default=0.98, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0, le=4)
+    early_stop_epochs: int = Field(default=0, ge=0)
+    xla: bool | None = None
     augment: AugmentTable = AugmentTable()
+
+    @model_validator(mode="after")
+    def _mixable(self) -> TrainTable:
+        if self.mixup and self.mask_weight:
+            raise ValueError("mixup needs mask_weight = 0: a mixed part has no mask")
+        return self
 
 
 class ExportTable(_Table):

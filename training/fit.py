@@ -20,8 +20,10 @@ import keras
 import numpy as np
 
 from qc.errors import FaultError
+from training.curves import draw_curves, log_scalars
 from training.evaluate import quick_figures, run_keras
 from training.losses import MapLoss
+from training.optimise import make_optimiser
 from training.pipeline import Batches, Images
 from training.run import RunPlan
 
@@ -76,22 +78,14 @@ def fit(
         table=table.augment,
         seed=plan.recipe.seed,
         epoch=first,
+        mixup=table.mixup,
     )
     keeper.steps = len(batches)
     if first:
         model = keras.models.load_model(plan.path / f"checkpoint-{first}.keras")
     else:
-        steps = table.epochs * len(batches)
-        warmup = min(len(batches), steps // 10)
-        rate = keras.optimizers.schedules.CosineDecay(
-            table.learning_rate / 20,
-            decay_steps=max(steps - warmup, 1),
-            alpha=0.02,
-            warmup_target=table.learning_rate,
-            warmup_steps=warmup,
-        )
         model.compile(
-            keras.optimizers.AdamW(rate, weight_decay=table.weight_decay, clipnorm=1.0),
+            make_optimiser(table, len(batches), plan.recipe.model.weights != "none"),
             loss={
                 "score": keras.losses.CategoricalCrossentropy(
                     label_smoothing=table.label_smoothing
@@ -99,8 +93,9 @@ def fit(
                 "attention": MapLoss(),
             },
             loss_weights={"score": 1.0, "attention": table.mask_weight},
+            jit_compile="auto" if table.xla is None else table.xla,
         )
-    if first < table.epochs:
+    if first < table.epochs and not keeper.exhausted:
         model.fit(
             batches,
             epochs=table.epochs,
@@ -112,6 +107,7 @@ def fit(
     for file in plan.path.glob("*checkpoint*"):
         file.unlink()
     best = keeper.history[keeper.best]
+    draw_curves(keeper.history, plan.path / "curves.png")
     return FitResult(
         epochs=len(keeper.history),
         best_epoch=keeper.best + 1,
@@ -142,6 +138,12 @@ class _Keeper(keras.callbacks.Callback):
             range(len(rows)),
             key=lambda i: (_finite(rows[i]["val_auroc"]) + rows[i]["val_macro_f1"], -i),
         )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last epochs brought nothing better, for as many as the recipe waits."""
+        wait = self.plan.recipe.train.early_stop_epochs
+        return bool(wait and self.history and len(self.history) - 1 - self.best >= wait)
 
     def restore(self) -> int:
         """Read the state of the last whole epoch; the number of epochs done."""
@@ -200,6 +202,7 @@ class _Keeper(keras.callbacks.Callback):
             }
         )
         self.line = f"loss {found['loss']:.3f}  val AUROC {figures['auroc']:.3f}"
+        self.model.stop_training = self.exhausted
         try:
             if self.best == len(self.history) - 1:
                 _replace(self.plan.path / "model.keras", self._save_model)
@@ -233,6 +236,7 @@ class _Keeper(keras.callbacks.Callback):
         _replace(path / "checkpoint.json", lambda p: p.write_text(state))
         for old in path.glob(f"checkpoint-{epochs - 1}.*"):
             old.unlink()
+        log_scalars(self.history[-1], path / "tensorboard")
 
 
 def _random_states(model: keras.Model) -> list[Any]:

@@ -60,6 +60,27 @@ def map_target(
     return target
 
 
+def mixed(
+    images: np.ndarray, scores: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each picture of a batch mixed with another one, and its labels alike.
+
+    Zhang, Cisse, Dauphin, Lopez-Paz: "mixup: beyond empirical risk minimization", ICLR 2018.
+
+    Args:
+        images: `(B, H, W, 3)` uint8.
+        scores: `(B, K)` float32.
+        alpha: of the beta distribution that the shares are drawn from.
+        rng: draws shares and partners.
+    """
+    share = rng.beta(alpha, alpha, len(images)).astype(np.float32)
+    other = rng.permutation(len(images))
+    weight = share[:, None, None, None]
+    blend = weight * images + (1 - weight) * images[other]
+    labels = share[:, None] * scores + (1 - share[:, None]) * scores[other]
+    return np.rint(blend).astype(np.uint8), labels
+
+
 class Batches(keras.utils.PyDataset):
     """Augmented training batches: each epoch draws as many images as there are.
 
@@ -72,6 +93,7 @@ class Batches(keras.utils.PyDataset):
         table: what augmentation may do.
         seed: of the draw and the augmentation.
         epoch: number of the first epoch, so that a resumed run goes on as it would have.
+        mixup: alpha of mixup, 0: none. The maps of a mixed batch are those of the first picture.
         threads: that make the pictures; None: one for each core, four at most.
     """
 
@@ -86,11 +108,12 @@ class Batches(keras.utils.PyDataset):
         table: AugmentTable,
         seed: int,
         epoch: int = 0,
+        mixup: float = 0.0,
         threads: int | None = None,
     ) -> None:
         super().__init__(workers=1)
         self.images, self.good, self.map_shape = images, good, map_shape
-        self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
+        self.batch_size, self.seed, self.epoch, self.mixup = batch_size, seed, epoch, mixup
         counts = np.bincount(images.labels, minlength=map_shape[2]).astype(float)
         weight = (counts[images.labels] ** -balance) * 1.0
         self.probability = weight / weight.sum()
@@ -116,14 +139,15 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         drawn = [picture.result() for picture in self._take(index)]
-        labels = [variant.label for variant, _ in drawn]
-        return (
-            np.stack([variant.image for variant, _ in drawn]),
-            {
-                "score": np.eye(self.map_shape[2], dtype=np.float32)[labels],
-                "attention": np.stack([target for _, target in drawn]),
-            },
-        )
+        images = np.stack([variant.image for variant, _ in drawn])
+        scores = np.eye(self.map_shape[2], dtype=np.float32)[[v.label for v, _ in drawn]]
+        if self.mixup:
+            rng = np.random.default_rng([self.seed, self.epoch, index])
+            images, scores = mixed(images, scores, self.mixup, rng)
+        return images, {
+            "score": scores,
+            "attention": np.stack([target for _, target in drawn]),
+        }
 
     def _take(self, index: int) -> list[Future[Picture]]:
         """The pictures of a batch; those of the next ones are begun."""

@@ -124,7 +124,8 @@ def done(data: _Data, tmp_path_factory: pytest.TempPathFactory) -> _Done:
 def test_a_run_leaves_its_files_and_no_checkpoint(done: _Done, data: _Data) -> None:
     names = {p.name for p in done.plan.path.iterdir()}
     assert names == {
-        *("recipe.toml", "plan.json", "split.csv", "history.csv", "model.keras", "result.json")
+        *("recipe.toml", "plan.json", "split.csv", "history.csv", "model.keras", "result.json"),
+        *("curves.png", "tensorboard"),
     }
     assert (done.plan.path / "recipe.toml").read_text() == RECIPE
     assert json.loads((done.plan.path / "plan.json").read_text())["classes"][0] == "good"
@@ -234,6 +235,16 @@ def test_the_average_is_judged_and_the_weights_learn_on(
         assert [r[key] for r in _history(plan)] == [r[key] for r in _history(done.plan)]
     pairs = zip(_weights(plan), _weights(done.plan), strict=True)
     assert any(not np.array_equal(one, other) for one, other in pairs)
+
+
+def test_a_run_stops_where_nothing_gets_better(data: _Data, tmp_path: Path) -> None:
+    """The weights do not move: the first epoch stays the best, and two more are waited for."""
+    path = tmp_path / "toy.toml"
+    still = "learning_rate = 1e-12\nearly_stop_epochs = 2\n"
+    path.write_text(RECIPE.replace("learning_rate = 5e-3\n", still).replace("= 3", "= 9"))
+    plan = plan_run(path, data=data.parts, runs=tmp_path)
+    result = _train(data, plan)
+    assert (result.epochs, result.best_epoch) == (3, 1)
 
 
 def test_a_run_that_diverges_is_a_fault(data: _Data, tmp_path: Path) -> None:

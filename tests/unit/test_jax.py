@@ -12,6 +12,9 @@ import keras
 import numpy as np
 import pytest
 
+from training.run import plan_run
+from training.steps import load_model
+
 ROOT = Path(__file__).parents[2]
 
 RECIPE = """
@@ -53,7 +56,6 @@ result = fit(plan, build_model(plan.recipe.model, len(plan.classes)), train, val
 model = keras.models.load_model(plan.path / "model.keras", compile=False)
 found = model.predict_on_batch(val.pixels[:8].astype("float32"))
 np.savez(recipe.parent / "jax.npz", pixels=val.pixels[:8], **found)
-print(plan.path)
 """
 
 
@@ -72,9 +74,8 @@ def test_what_jax_trained_is_the_same_model_on_tensorflow(
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    run = Path(ran.stdout.split()[-1])
     assert keras.backend.backend() == "tensorflow"
-    model = keras.models.load_model(run / "model.keras", compile=False)
+    model = load_model(plan_run(recipe, data=drawn_parts, runs=tmp_path))
     with np.load(tmp_path / "jax.npz") as there:
         here = model.predict_on_batch(there["pixels"].astype(np.float32))
         for name in ("score", "attention"):

@@ -73,6 +73,11 @@ def _pictures(count: int, seed: int) -> np.ndarray:
     return np.asarray(keras.ops.image.resize(coarse, (32, 32)), np.float32).astype(np.uint8)
 
 
+def test_it_runs_on_any_backend_of_keras(name: str) -> None:
+    source = inspect.getsource(resolve("block", name))
+    assert "tensorflow" not in source and "tf." not in source and "Lambda" not in source
+
+
 @pytest.mark.parametrize("shape", [(2, 4, 6, 8), (1, 12, 12, 24)])
 def test_the_shape_is_kept(name: str, shape: tuple[int, ...]) -> None:
     block = _drawn_block(name, shape)

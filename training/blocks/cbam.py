@@ -16,13 +16,100 @@ from typing import Any
 import keras
 from keras import ops
 
-_OPEN = 2.0
-"""Logit of both gates at the start: sigmoid(2) = 0.88."""
+from training.blocks._gate import OPEN, open_gate
+from training.blocks._sizes import Shape, channels_of, check_odd, check_whole
+
+
+@keras.saving.register_keras_serializable(package="qc")
+class CBAMChannel(keras.layers.Layer):
+    """The channel gate of CBAM: one gate a channel, from the mean and the maximum of all.
+
+    Args:
+        ratio: channels of the input for one channel of the MLP's hidden layer.
+
+    Call arguments:
+        inputs: features `(B, H, W, C)`.
+
+    Output shape:
+        `(B, H, W, C)`, as the input.
+
+    Raises:
+        ValueError: ratio below 1, or features whose channels are not known.
+    """
+
+    def __init__(self, ratio: int = 8, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_whole("ratio", ratio)
+        self.ratio = ratio
+
+    def build(self, input_shape: Shape) -> None:
+        channels = channels_of(input_shape)
+        hidden = max(channels // self.ratio, 4)
+        self.squeeze = keras.layers.Conv2D(hidden, 1, activation="leaky_relu", name="squeeze")
+        # both descriptors pass through it, so the gate starts at twice the bias
+        self.excite = open_gate(channels, logit=OPEN / 2, name="excite")
+        self.squeeze.build((None, 1, 1, channels))
+        self.excite.build((None, 1, 1, hidden))
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        mean = ops.mean(inputs, axis=(1, 2), keepdims=True)
+        peak = ops.max(inputs, axis=(1, 2), keepdims=True)
+        gate = ops.sigmoid(self.excite(self.squeeze(mean)) + self.excite(self.squeeze(peak)))
+        return inputs * gate
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ratio": self.ratio}
+
+
+@keras.saving.register_keras_serializable(package="qc")
+class CBAMSpatial(keras.layers.Layer):
+    """The spatial gate of CBAM: one gate a cell, from the mean and the maximum over channels.
+
+    Args:
+        kernel_size: side of the gate's convolution; odd.
+
+    Call arguments:
+        inputs: features `(B, H, W, C)`.
+
+    Output shape:
+        `(B, H, W, C)`, as the input.
+
+    Raises:
+        ValueError: a kernel that is not odd.
+    """
+
+    def __init__(self, kernel_size: int = 7, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_odd("kernel_size", kernel_size)
+        self.kernel_size = kernel_size
+
+    def build(self, input_shape: Shape) -> None:
+        self.mean, self.peak = (
+            open_gate(1, self.kernel_size, logit=OPEN / 2, name=name) for name in ("mean", "peak")
+        )
+        self.mean.build((None, None, None, 1))
+        self.peak.build((None, None, None, 1))
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        mean = ops.mean(inputs, axis=-1, keepdims=True)
+        peak = ops.max(inputs, axis=-1, keepdims=True)
+        return inputs * ops.sigmoid(self.mean(mean) + self.peak(peak))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kernel_size": self.kernel_size}
 
 
 @keras.saving.register_keras_serializable(package="qc")
 class CBAM(keras.layers.Layer):
-    """Convolutional block attention.
+    """Convolutional block attention: the channel gate, then the spatial gate.
 
     Args:
         ratio: channels of the input for one channel of the MLP's hidden layer.
@@ -35,59 +122,26 @@ class CBAM(keras.layers.Layer):
         `(B, H, W, C)`, as the input.
 
     Raises:
-        ValueError: ratio below 1, or a kernel that is not odd.
+        ValueError: ratio below 1, a kernel that is not odd, or features whose channels are not
+            known.
     """
 
     def __init__(self, ratio: int = 8, kernel_size: int = 7, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if ratio < 1:
-            raise ValueError(f"ratio must be at least 1, found {ratio}")
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, found {kernel_size}")
         self.ratio = ratio
         self.kernel_size = kernel_size
+        self.channel = CBAMChannel(ratio, name="channel")
+        self.spatial = CBAMSpatial(kernel_size, name="spatial")
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        channels = input_shape[-1]
-        if channels is None:
-            raise ValueError(f"the number of channels must be known, found {input_shape}")
-        hidden = max(channels // self.ratio, 4)
-        self.squeeze = keras.layers.Conv2D(hidden, 1, activation="leaky_relu", name="squeeze")
-        self.excite = keras.layers.Conv2D(
-            channels,
-            1,
-            kernel_initializer="zeros",
-            # both descriptors pass through it, so the gate starts at twice the bias
-            bias_initializer=keras.initializers.Constant(_OPEN / 2),
-            name="excite",
-        )
-        self.spatial_mean, self.spatial_peak = (
-            keras.layers.Conv2D(
-                1,
-                self.kernel_size,
-                padding="same",
-                kernel_initializer="zeros",
-                bias_initializer=keras.initializers.Constant(_OPEN / 2),
-                name=name,
-            )
-            for name in ("spatial_mean", "spatial_peak")
-        )
-        self.squeeze.build((None, 1, 1, channels))
-        self.excite.build((None, 1, 1, hidden))
-        self.spatial_mean.build((None, None, None, 1))
-        self.spatial_peak.build((None, None, None, 1))
+    def build(self, input_shape: Shape) -> None:
+        self.channel.build(input_shape)
+        self.spatial.build(input_shape)
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:
-        mean = ops.mean(inputs, axis=(1, 2), keepdims=True)
-        peak = ops.max(inputs, axis=(1, 2), keepdims=True)
-        gate = ops.sigmoid(self.excite(self.squeeze(mean)) + self.excite(self.squeeze(peak)))
-        features = inputs * gate
-        across = ops.mean(features, axis=-1, keepdims=True)
-        highest = ops.max(features, axis=-1, keepdims=True)
-        return features * ops.sigmoid(self.spatial_mean(across) + self.spatial_peak(highest))
+        return self.spatial(self.channel(inputs))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles bench-input bench-audit clean
+.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-accuracy clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ bench-input: setup ## How long training waits for its pictures (needs QC_DATA; t
 
 bench-audit: setup ## The audit of 10,000 images: at most two minutes and 1 GB
 	$(BIN)/python tests/bench/audit.py
+
+bench-accuracy: setup ## Blocks, backbones and masks on tiles, five folds (QC_DATA, QC_WEIGHTS; hours, goes on where it stopped)
+	$(BIN)/python tests/bench/accuracy.py bench-accuracy
 
 clean: ## Remove what was made, but no run and no journal
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

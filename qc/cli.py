@@ -212,6 +212,9 @@ def evaluate(
         Path | None, typer.Option(help="The run of a bundle that lies somewhere else.")
     ] = None,
     data: DataOption = None,
+    faithfulness: Annotated[
+        bool, typer.Option(help="Check that the map shows what the score rests on.")
+    ] = True,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -223,6 +226,7 @@ def evaluate(
             split=split,
             run=run,
             data=data,
+            faithful=faithfulness,
         )
 
 

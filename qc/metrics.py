@@ -62,6 +62,35 @@ def auroc_interval(
     return float(low), float(high)
 
 
+def mean_interval(
+    values: Floats, groups: Sequence[str], seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of a mean by bootstrap over groups; None with fewer than two groups."""
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < 2:
+        return None
+    total, count = np.bincount(group, values), np.bincount(group)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), BOOTSTRAPS)
+    means = (drawn @ total) / (drawn @ count)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def share_interval(
+    found: Bools, groups: Sequence[str], seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of a share by bootstrap over groups.
+
+    Where all or none is found, every draw is the same and would say "certain": then it is the exact
+    interval of as many draws as there are groups.
+    """
+    if found.all() or not found.any():
+        n = len(set(groups))
+        return rate_with_interval(n if found.any() else 0, n)[1]
+    return mean_interval(found.astype(float), groups, seed)
+
+
 def average_precision(is_defect: Bools, score: Floats) -> float | None:
     """Area under the precision-recall curve; None where there is no defect."""
     if not is_defect.any():
@@ -118,41 +147,76 @@ def latency_percentiles(milliseconds: Sequence[float]) -> tuple[float | None, fl
     return float(p50), float(p99)
 
 
-def localisation(maps: Floats, masks: Bools) -> dict[str, float | None]:
+LOCALISATION = (
+    "pointing",
+    "pointing_ci",
+    "pointing_chance",
+    "pointing_centre",
+    "energy_in_mask",
+    "energy_in_pixels",
+    "mask_area",
+    "pixel_ap",
+    "aupro",
+)
+
+
+def localisation(maps: Floats, masks: Bools, groups: Sequence[str] | None = None) -> dict[str, Any]:
     """How well maps find the defects.
+
+    The pointing game (Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018)
+    is won where the hottest cell touches the mask. The paper allows 15 pixels around the mask; here
+    the cell, `H / h` pixels wide, is all the tolerance. The energy in the mask is that of Wang et
+    al., "Score-CAM", CVPR workshops 2020.
 
     Args:
         maps: `(N, h, w)` evidence of the defect.
         masks: `(N, H, W)` bool, H and W multiples of h and w; empty for a good part.
+        groups: of each sample, for the interval; None: each is one of its own.
 
     Returns:
-        pointing: share of defects whose hottest cell touches the mask; pointing_chance: the same
-        for a random cell; energy_in_mask: share of the positive evidence in cells that touch the
-        mask; pixel_ap: average precision over all pixels; aupro: per-region overlap up to 30 %
-        false positives. None where no sample has a mask.
+        pointing: share of defects whose hottest cell touches the mask; pointing_ci: its interval by
+        bootstrap over groups; pointing_chance: the same for a random cell; pointing_centre: the
+        same for the cell at the image's centre, the mean of all that meet there;
+        energy_in_mask: share of the positive evidence in cells that touch the mask, of a flat map
+        pointing_chance; energy_in_pixels: the same of the pixels in the mask, of a flat map
+        mask_area; mask_area: share of a defect's image under its mask; pixel_ap: average
+        precision over all pixels; aupro: per-region overlap up to 30 % false positives; n: defects
+        with a mask. All but n are None where there is none.
     """
     with_defect: Bools = np.asarray(masks.any(axis=(1, 2)))
-    if not with_defect.any():
-        keys = ("pointing", "pointing_chance", "energy_in_mask", "pixel_ap", "aupro")
-        return dict.fromkeys(keys)
+    found = int(with_defect.sum())
+    if found == 0:
+        return {**dict.fromkeys(LOCALISATION), "n": 0}
     n, rows, columns = maps.shape
     cells = masks.reshape(n, rows, masks.shape[1] // rows, columns, masks.shape[2] // columns)
-    touched = np.asarray(cells.any(axis=(2, 4)))[with_defect]
+    covered = np.asarray(cells.mean(axis=(2, 4)))[with_defect]
+    touched = covered > 0
     evidence = maps[with_defect]
-    flat = evidence.reshape(len(evidence), -1)
-    hit = touched.reshape(len(evidence), -1)[np.arange(len(evidence)), flat.argmax(axis=1)]
+    hottest = evidence.reshape(found, -1).argmax(axis=1)
+    hit = touched.reshape(found, -1)[np.arange(found), hottest]
+    names = np.arange(n).astype(str) if groups is None else np.asarray(groups)
+    centre = touched[:, (rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1]
     positive = np.maximum(evidence, 0)
-    total = positive.sum(axis=(1, 2))
-    inside = (positive * touched).sum(axis=(1, 2))
-    energy = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)
     large = _enlarge(maps, masks.shape[1:])
     return {
         "pointing": float(hit.mean()),
+        "pointing_ci": share_interval(hit, names[with_defect].tolist()),
         "pointing_chance": float(touched.mean()),
-        "energy_in_mask": float(energy.mean()),
+        "pointing_centre": float(centre.mean()),
+        "energy_in_mask": _share_inside(positive, touched),
+        "energy_in_pixels": _share_inside(positive, covered),
+        "mask_area": float(covered.mean()),
         "pixel_ap": average_precision(masks.ravel(), large.ravel()),
         "aupro": _aupro(large, masks),
+        "n": found,
     }
+
+
+def _share_inside(positive: Floats, inside: NDArray[Any]) -> float:
+    """Mean share of the evidence that is inside; 0 of a map without any."""
+    total = positive.sum(axis=(1, 2))
+    part = (positive * inside).sum(axis=(1, 2))
+    return float(np.divide(part, total, out=np.zeros_like(total), where=total > 0).mean())
 
 
 def _enlarge(maps: Floats, size_hw: tuple[int, ...]) -> Floats:

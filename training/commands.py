@@ -25,6 +25,9 @@ from training.split import (
     write_split,
 )
 
+MAP_ALIKE = 0.5
+"""Likeness of the map under random weights that is worth a warning, from here on."""
+
 
 def data_audit(
     running: Command,
@@ -189,7 +192,13 @@ def train(
 
 
 def evaluate(
-    running: Command, target: Path, *, split: str, run: Path | None, data: Path | None
+    running: Command,
+    target: Path,
+    *,
+    split: str,
+    run: Path | None,
+    data: Path | None,
+    faithful: bool = True,
 ) -> None:
     """Figures of a run or a bundle on a split."""
     if split not in ("train", "val", "test"):
@@ -202,11 +211,11 @@ def evaluate(
 
     if target.is_dir():
         plan = open_run(target, data)
-        found = evaluate_run(plan, split, running)
+        found = evaluate_run(plan, split, running, faithful=faithful)
     else:
         bundle = open_bundle(target)
         plan = open_run(run or target.parent, data)
-        found = evaluate_bundle(plan, bundle, split, running)
+        found = evaluate_bundle(plan, bundle, split, running, faithful=faithful)
     running.result(found)
     for line in evaluation_lines(found):
         running.say(line)
@@ -214,7 +223,6 @@ def evaluate(
 
 def evaluation_lines(found: dict[str, Any]) -> list[str]:
     """The figures for a person."""
-    place = found["localisation"]
     lines = [
         f"{found['split']}: {found['n']} images in {found['groups']} groups, split by group",
         f"AUROC      {with_interval(found['auroc'], found['auroc_ci'], '.3f')}",
@@ -229,11 +237,50 @@ def evaluation_lines(found: dict[str, Any]) -> list[str]:
         ]
     else:
         lines.append("escape and overkill come with a bundle: a run has no thresholds")
-    if place["pointing"] is not None:
-        overlap = "" if place["aupro"] is None else f", AUPRO {place['aupro']:.3f}"
+    return [*lines, *_place_lines(found["localisation"]), *_map_lines(found["faithfulness"])]
+
+
+def _place_lines(place: dict[str, Any]) -> list[str]:
+    """Where the map points, for a person; nothing where no mask says where the defect is."""
+    if place["pointing"] is None:
+        return []
+    overlap = "" if place["aupro"] is None else f", AUPRO {place['aupro']:.3f}"
+    return [
+        f"map        points at {with_interval(place['pointing'], place['pointing_ci'], '.1%')} of "
+        f"{place['n']} defects (chance {place['pointing_chance']:.1%}, "
+        f"image centre {place['pointing_centre']:.1%})",
+        f"           {place['energy_in_pixels']:.1%} of its heat on {place['mask_area']:.1%} of "
+        f"the area{overlap}",
+    ]
+
+
+def _map_lines(check: dict[str, Any] | None) -> list[str]:
+    """Whether the map can be believed, for a person; nothing where it was not checked."""
+    if check is None or check["n"] == 0:
+        return []
+    lines = [
+        f"faithful   deletion {check['deletion']:.3f} (random order "
+        f"{check['deletion_random']:.3f}), insertion {check['insertion']:.3f} (random order "
+        f"{check['insertion_random']:.3f})"
+    ]
+    alike = check["randomised_similarity"]
+    if alike is None:
         lines.append(
-            f"map        points at the defect in {place['pointing']:.1%} "
-            f"(chance {place['pointing_chance']:.1%}){overlap}"
+            "           whether the map depends on the weights cannot be told of this model"
+        )
+    else:
+        lines.append(f"           likeness of the map under random weights {alike:.2f}")
+    for name in ("deletion", "insertion"):
+        interval = check[f"{name}_gap_ci"]
+        if interval is None or interval[0] <= 0:
+            lines.append(
+                f"caution: in {name} the map is not shown to be better than a random order: what "
+                "is hot need not be what the score rests on"
+            )
+    if alike is not None and alike >= MAP_ALIKE:
+        lines.append(
+            "caution: with random weights the map stays alike: it shows the picture, not what the "
+            "model learnt"
         )
     return lines
 

@@ -66,6 +66,13 @@ def run_predictor(
     return Outputs(np.stack([p.score for p in found]), maps, tuple(p.infer_ns / 1e6 for p in found))
 
 
+def likely_defects(score: np.ndarray, good: int) -> np.ndarray:
+    """Index of the likeliest defect class of each row of `(N, K)`: whose map is shown."""
+    others = score.copy()
+    others[:, good] = -1
+    return others.argmax(axis=1)
+
+
 def verdicts(
     outputs: Outputs, decision: DecisionSpec, classes: Sequence[str], good: str
 ) -> list[Verdict]:
@@ -119,7 +126,7 @@ def measure(
         "auroc_ci": None if area is None else metrics.auroc_interval(is_defect, value, groups),
         "average_precision": metrics.average_precision(is_defect, value),
         **_rates(outputs, decision, is_defect, classes, good),
-        "localisation": _localisation(images, outputs, good_index),
+        "localisation": _localisation(images, outputs, good_index, groups),
         "calibration": {"ece": metrics.expected_calibration_error(outputs.score, images.labels)},
     }
     return figures
@@ -149,12 +156,13 @@ def _rates(
     }
 
 
-def _localisation(images: Images, outputs: Outputs, good: int) -> dict[str, float | None]:
+def _localisation(
+    images: Images, outputs: Outputs, good: int, groups: Sequence[str]
+) -> dict[str, Any]:
     known = images.has_mask
     if outputs.attention is None or not known.any():
         return metrics.localisation(np.zeros((1, 1, 1)), np.zeros((1, 1, 1), bool))
-    score = outputs.score.copy()
-    score[:, good] = -1
-    likely = score.argmax(axis=1)
+    likely = likely_defects(outputs.score, good)
     maps = outputs.attention[np.arange(len(likely)), :, :, likely]
-    return metrics.localisation(maps[known], images.masks[known] > 127)
+    of_known = np.asarray(groups)[known].tolist()
+    return metrics.localisation(maps[known], images.masks[known] > 127, of_known)

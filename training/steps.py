@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from qc.console import Command
 from qc.decide import DecisionSpec
 from qc.errors import BundleError, FaultError
 from training.evaluate import measure, run_keras, run_predictor
+from training.faithfulness import Run, faithfulness
 from training.fit import fit
 from training.model import build_model
 from training.pipeline import Images, load_images
+from training.randomise import random_flatbuffer, random_model
 from training.run import RunPlan, finish_run
 
 
@@ -55,13 +59,27 @@ def load_model(plan: RunPlan) -> keras.Model:
 
 
 def evaluate_run(
-    plan: RunPlan, split: str, running: Command, *, decision: DecisionSpec | None = None
+    plan: RunPlan,
+    split: str,
+    running: Command,
+    *,
+    decision: DecisionSpec | None = None,
+    faithful: bool = False,
 ) -> dict[str, Any]:
-    """Figures of the float model; with a bundle's thresholds also escape, overkill and review."""
+    """Figures of the float model; with a bundle's thresholds also escape, overkill and review.
+
+    Args:
+        plan: the run.
+        split: name of the split.
+        running: shows the progress.
+        decision: thresholds of a bundle.
+        faithful: also check the map, which takes longer; else `faithfulness` is None.
+    """
     images = read_split(plan, split, running)
+    model = load_model(plan)
     with running.step("float model") as tell:
-        outputs = run_keras(load_model(plan), images.pixels, tell)
-    return measure(
+        outputs = run_keras(model, images.pixels, tell)
+    figures = measure(
         images,
         outputs,
         split=split,
@@ -69,10 +87,29 @@ def evaluate_run(
         good=plan.recipe.data.good,
         decision=decision,
     )
+    if not faithful:
+        return {**figures, "faithfulness": None}
+
+    def randomise(seed: int) -> Run:
+        return partial(run_keras, random_model(model, seed))
+
+    good = plan.classes.index(plan.recipe.data.good)
+    with running.step("check the map") as tell:
+        found = faithfulness(images, good, partial(run_keras, model), randomise, progress=tell)
+    return {**figures, "faithfulness": found}
 
 
-def evaluate_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command) -> dict[str, Any]:
+def evaluate_bundle(
+    plan: RunPlan, bundle: Bundle, split: str, running: Command, *, faithful: bool = False
+) -> dict[str, Any]:
     """Figures of a bundle, through the predictor that ships.
+
+    Args:
+        plan: the run it was made from.
+        bundle: an opened bundle.
+        split: name of the split.
+        running: shows the progress.
+        faithful: also check the map, which takes longer; else `faithfulness` is None.
 
     Raises:
         BundleError: the bundle was not made from this split.
@@ -85,12 +122,13 @@ def evaluate_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command)
             expected=plan.split_hash[:16],
             found=manifest.provenance.split_hash[:16],
         )
-    predictor = plugins.resolve("predictor", "litert").LiteRTPredictor(bundle)
+    make = plugins.resolve("predictor", "litert").LiteRTPredictor
+    predictor = make(bundle)
     require_replay(bundle, predictor)
     images = read_split(plan, split, running)
     with running.step("int8 model") as tell:
         outputs = run_predictor(predictor, images.pixels, tell)
-    return measure(
+    figures = measure(
         images,
         outputs,
         split=split,
@@ -98,3 +136,16 @@ def evaluate_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command)
         good=manifest.good,
         decision=manifest.decision,
     )
+    if not faithful:
+        return {**figures, "faithfulness": None}
+
+    def randomise(seed: int) -> Run | None:
+        model = random_flatbuffer(bundle.model, seed)
+        return None if model is None else partial(run_predictor, make(replace(bundle, model=model)))
+
+    good = manifest.class_names.index(manifest.good)
+    with running.step("check the map") as tell:
+        found = faithfulness(
+            images, good, partial(run_predictor, predictor), randomise, progress=tell
+        )
+    return {**figures, "faithfulness": found}

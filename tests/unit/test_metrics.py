@@ -13,10 +13,15 @@ from qc.metrics import (
     expected_calibration_error,
     latency_percentiles,
     localisation,
+    mean_interval,
     rate_with_interval,
+    share_interval,
 )
 
-LOCALISATION = {"pointing", "pointing_chance", "energy_in_mask", "pixel_ap", "aupro"}
+LOCALISATION = {
+    "pointing", "pointing_ci", "pointing_chance", "pointing_centre", "energy_in_mask",
+    "energy_in_pixels", "mask_area", "pixel_ap", "aupro",
+}  # fmt: skip
 
 
 def _bools(*values: int) -> np.ndarray:
@@ -138,6 +143,35 @@ def test_draws_without_both_kinds_are_left_out() -> None:
     assert auroc_interval(_bools(1, 1), np.array([0.2, 0.8]), ["a", "b"]) is None
 
 
+@pytest.mark.parametrize("kind", ["share", "mean"])
+def test_each_draw_is_the_mean_of_the_drawn_images(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a plain loop: groups are drawn, and every image of a drawn group counts once."""
+    rng = np.random.default_rng(4)
+    values = rng.random(40) < 0.4 if kind == "share" else rng.random(40)
+    group = rng.integers(0, 9, 40)
+    monkeypatch.setattr("qc.metrics.BOOTSTRAPS", 50)
+    interval = share_interval if kind == "share" else mean_interval
+    found = interval(values, [str(g) for g in group], seed=3)
+    draws = np.random.default_rng(3).multinomial(9, np.full(9, 1 / 9), 50)
+    means = [values[np.repeat(np.arange(40), counts[group])].mean() for counts in draws]
+    assert found == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+
+
+def test_one_group_has_no_interval() -> None:
+    assert mean_interval(np.array([1.0, 2.0]), ["a", "a"]) is None
+    assert share_interval(_bools(0, 1), ["a", "a"]) is None
+
+
+def test_all_of_few_groups_is_not_certain() -> None:
+    """Every draw would say 1; with g groups the exact lower limit p solves p^g = 0.025."""
+    groups = ["a", "a", "a", "b", "b", "c"]
+    limit = 0.025 ** (1 / 3)
+    assert share_interval(_bools(1, 1, 1, 1, 1, 1), groups) == pytest.approx((limit, 1))
+    assert share_interval(_bools(0, 0, 0, 0, 0, 0), groups) == pytest.approx((0, 1 - limit))
+
+
 # classes
 
 
@@ -192,7 +226,7 @@ def _masks(*cells: list[tuple[int, int]], side: int = 4) -> np.ndarray:
 
 def test_without_a_mask_there_is_no_place() -> None:
     found = localisation(np.ones((2, 2, 2)), np.zeros((2, 4, 4), bool))
-    assert found == dict.fromkeys(LOCALISATION)
+    assert found == {**dict.fromkeys(LOCALISATION), "n": 0}
 
 
 def test_pointing_and_energy_by_hand() -> None:
@@ -206,6 +240,41 @@ def test_pointing_and_energy_by_hand() -> None:
     assert found["pointing"] == 1 / 2
     assert found["pointing_chance"] == pytest.approx((1 / 4 + 2 / 4) / 2)
     assert found["energy_in_mask"] == pytest.approx((5 / 8 + 1 / 4) / 2)
+    # one and then three pixels of 16 are masked: a quarter of the one cell, half of the other
+    assert found["mask_area"] == pytest.approx((1 / 16 + 3 / 16) / 2)
+    assert found["energy_in_pixels"] == pytest.approx((5 / 8 * 1 / 4 + 1 / 4 * 2 / 4) / 2)
+    assert found["n"] == 2
+
+
+def test_a_flat_map_has_the_energy_that_it_is_compared_with() -> None:
+    masks = _masks([(0, 0), (0, 1), (1, 0)], [(3, 3)])
+    found = localisation(np.full((2, 2, 2), 0.7, np.float32), masks)
+    assert found["energy_in_mask"] == pytest.approx(found["pointing_chance"])
+    assert found["energy_in_pixels"] == pytest.approx(found["mask_area"])
+
+
+def test_the_centre_of_an_odd_grid_is_its_middle_cell() -> None:
+    """Cells of 2 x 2 pixels in three rows: the middle one is pixels 2 and 3; one mask of two."""
+    masks = _masks([(3, 2)], [(0, 0), (5, 5)], side=6)
+    assert localisation(np.zeros((2, 3, 3)), masks)["pointing_centre"] == 1 / 2
+
+
+def test_the_centre_of_an_even_grid_is_where_four_cells_meet() -> None:
+    """4 x 4 cells of one pixel: the masks touch two, none and four of the middle four."""
+    masks = _masks([(1, 1), (2, 2), (0, 3)], [(0, 1), (3, 2)], [(1, 1), (1, 2), (2, 1), (2, 2)])
+    found = localisation(np.zeros((3, 4, 4)), masks)
+    assert found["pointing_centre"] == pytest.approx((2 / 4 + 0 + 1) / 3)
+
+
+def test_pointing_has_the_interval_of_its_groups() -> None:
+    """Two lots of defects, one found, one not; the good part of a third lot has no say."""
+    maps = np.array([[[1, 0], [0, 0]]] * 5, np.float32)
+    masks = _masks([(0, 0)], [(0, 1)], [(3, 3)], [(2, 3)], [])
+    found = localisation(maps, masks, ["a", "a", "b", "b", "c"])
+    assert found["pointing"] == 1 / 2 and found["pointing_ci"] == (0, 1)
+    assert localisation(maps[:2], masks[:2], ["a", "b"])["pointing_ci"] == pytest.approx(
+        (0.025**0.5, 1)
+    )
 
 
 def test_no_positive_evidence_is_no_energy_in_the_mask() -> None:

@@ -67,10 +67,12 @@ class ModelTable(_Table):
         block_at: stages of the backbone that get a block, such as ["stage2", "neck"]; none: all.
         size_hw: model input in pixels.
         stride: input pixels for one cell of the map.
+        pyramid: add the backbone's deeper features, at twice the stride, to those at the stride.
         width: multiplier of the number of channels.
         weights: "none", "imagenet", or a `.weights.h5` file; relative to the recipe.
         trainable_from: name of the first backbone layer that learns; None: all learn.
         dropout: share of the features dropped before the head.
+        pooling: file name in training/poolings: how a class's map becomes its logit.
     """
 
     backbone: str
@@ -78,15 +80,21 @@ class ModelTable(_Table):
     block_at: tuple[str, ...] = ()
     size_hw: tuple[int, int]
     stride: Literal[8, 16] = 16
+    pyramid: bool = False
     width: float = Field(default=1.0, gt=0, le=2)
     weights: str = "none"
     trainable_from: str | None = None
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    pooling: str = "mean_max"
 
     @model_validator(mode="after")
     def _divisible(self) -> ModelTable:
         if any(side < 32 or side % self.stride for side in self.size_hw):
             raise ValueError(f"size_hw must be multiples of stride {self.stride}, at least 32")
+        if self.pyramid and any(side % (2 * self.stride) for side in self.size_hw):
+            raise ValueError(
+                f"size_hw must be multiples of {2 * self.stride}: the pyramid halves the map"
+            )
         return self
 
 

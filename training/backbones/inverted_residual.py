@@ -16,6 +16,7 @@ from keras import layers
 
 from qc.errors import RecipeError
 from qc.recipe import ModelTable
+from training.backbones import _pyramid
 
 _STAGES = ((24, 1, 2, True), (40, 2, 3, True), (64, 2, 4, False))
 """Channels, bottlenecks, expansion and whether they are fused, of each stage after the stem."""
@@ -26,7 +27,7 @@ def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> 
 
     Args:
         inputs: images `(B, H, W, 3)`, 0 to 255.
-        table: width and stride; `weights` must be "none".
+        table: width, stride and pyramid; `weights` must be "none".
         attend: takes features and the name of their stage, and gives them back, through an
             attention block where the recipe wants one.
 
@@ -34,7 +35,7 @@ def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> 
         Features `(B, H/stride, W/stride, C)` and the stride.
 
     Raises:
-        RecipeError: weights were asked for.
+        RecipeError: weights were asked for, or a pyramid above stride 16.
     """
     if table.weights != "none":
         raise RecipeError(
@@ -45,9 +46,17 @@ def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> 
         )
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
     x = _convolve(x, _channels(16, table.width), 3, 2, "stem")
-    stride = 2
+    stride, deepest = 2, table.stride * (2 if table.pyramid else 1)
+    if table.pyramid and deepest > 16:
+        raise RecipeError(
+            "this backbone has nothing deeper than stride 16",
+            where="model.pyramid",
+            expected="false, or model.stride = 8",
+            found=f"true with stride {table.stride}",
+        )
+    fine = x
     for number, (channels, repeats, expansion, fused) in enumerate(_STAGES, start=1):
-        step = 2 if stride < table.stride else 1
+        step = 2 if stride < deepest else 1
         for i in range(repeats):
             x = _bottleneck(
                 x,
@@ -59,6 +68,10 @@ def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> 
             )
         stride *= step
         x = attend(x, f"stage{number}")
+        if stride == table.stride:
+            fine = x
+    if table.pyramid:
+        return attend(_pyramid.merge(fine, x, x.shape[-1]), "neck"), table.stride
     return x, stride
 
 

@@ -1,32 +1,34 @@
 """The one reader and writer of image files: training, export and edge all see the same pixels.
 
-A file is read whole, its header is judged before anything is decoded, and what cannot be trusted is
-refused with the file's name. Grey becomes three equal channels, alpha is dropped, the EXIF
-orientation is applied, and 16 bit is scaled by its full range (65535), never by the values.
+A file is read whole and its structure is judged before anything is decoded (`qc.imagehead`,
+`qc.tiff`); what cannot be trusted is refused with the file's name. Grey becomes three equal
+channels, alpha is dropped and not blended, the orientation of EXIF or TIFF is applied, colour
+profiles are not, and 16 bit is scaled by its full range (65535), never by the values. Of an
+animated PNG and of a JPEG with further pictures behind it, the one that every viewer shows is read.
 
-Limits, said plainly: a JPEG or BMP carries no checksum, so damage in the middle of the pixels of a
-complete file cannot be seen. The orientation tag of a TIFF is left to OpenCV.
+Limits, said plainly: a JPEG, a BMP and a TIFF of LZW or PackBits carry no checksum: damage in the
+middle of the pixels of a complete file cannot be seen here. CMYK becomes RGB by the plain product
+with black: inks have no other meaning without their profile.
 """
 
 from __future__ import annotations
 
-import re
-import struct
 import uuid
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qc import tiff
 from qc.errors import DataError, FaultError
+from qc.imagehead import MAX_PIXELS as MAX_PIXELS  # handed on: it is the limit of this reader
+from qc.imagehead import picture_of
 from qc.types import Image, Sample
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 """File name endings (lower case) of the formats that are read."""
-
-MAX_PIXELS = 64_000_000
-"""A header that claims more is refused before decoding."""
 
 MAX_BYTES = 512 * 1024 * 1024
 """A larger file is refused before reading: 64 megapixels of 16 bit RGB are 384 MB."""
@@ -34,9 +36,7 @@ MAX_BYTES = 512 * 1024 * 1024
 MASK_THRESHOLD = 127
 """A mask pixel above it is defect; masks in the wild are not binary."""
 
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD9)])
-_TIFF_NUMBER = {3: "H", 4: "I"}
+_BAND = 256
 
 
 def read_image(path: Path | str) -> Image:
@@ -74,14 +74,13 @@ def decode_image(data: bytes, where: object) -> Image:
     """
     if not data:
         raise DataError("image file is empty", where=where)
-    width, height = _claimed_size(data, where)
-    if width < 1 or height < 1 or width * height > MAX_PIXELS:
-        raise DataError(
-            "image header claims a size that is refused",
-            where=where,
-            expected=f"1 to {MAX_PIXELS} pixels",
-            found=f"{width} x {height}",
-        )
+    if data[:4] in tiff.MAGICS:
+        page = tiff.read_page(data, where)
+        if page.is_plain:
+            return _eight_bit(tiff.decode_plain(data, page, where))
+        data = tiff.for_opencv(data, page)
+    else:
+        data = picture_of(data, where)
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
@@ -89,16 +88,26 @@ def decode_image(data: bytes, where: object) -> Image:
     if found is None:
         raise DataError("image cannot be decoded: damaged or truncated", where=where)
     pixels = np.asarray(found)
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise DataError(
             "image has a pixel type that is not read",
             where=where,
             expected="8 or 16 bit unsigned, grey or colour",
             found=f"{pixels.dtype} {pixels.shape}",
         )
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return _eight_bit(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
+
+
+def _eight_bit(pixels: NDArray[Any]) -> Image:
+    """Grey `(H, W)` or RGB of 8 or 16 bit as an image; 16 bit by its full range, rounded."""
+    if pixels.dtype == np.uint16:
+        deep, pixels = pixels, np.empty(pixels.shape, np.uint8)
+        for top in range(0, len(deep), _BAND):  # a band at a time: 64 megapixels need gigabytes
+            band = deep[top : top + _BAND].astype(np.uint32)
+            pixels[top : top + _BAND] = (band + 128) // 257
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
 def read_mask(path: Path | str, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -187,80 +196,3 @@ def _read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise DataError(f"image cannot be read ({reason or error})", where=path) from error
-
-
-def _claimed_size(data: bytes, where: object) -> tuple[int, int]:
-    """Width and height as the header claims them; nothing is decoded."""
-    try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            if b"IEND" not in data[-4096:] and b"IEND" not in data:
-                raise DataError("PNG is truncated: its end is missing", where=where)
-            return _pair(">II", data, 16)
-        if data.startswith(b"\xff\xd8"):
-            return _jpeg_size(data, where)
-        if data.startswith(b"BM"):
-            if _ints("<I", data, 14)[0] == 12:
-                return _pair("<HH", data, 18)
-            width, height = _pair("<ii", data, 18)
-            return abs(width), abs(height)
-        if data[:4] in (b"II*\x00", b"MM\x00*"):
-            return _tiff_size(data, where)
-    except struct.error as error:
-        raise DataError("image header is truncated", where=where) from error
-    raise DataError(
-        "file is not an image that is read",
-        where=where,
-        expected="PNG, JPEG, BMP or TIFF",
-        found=f"{len(data)} bytes beginning with {data[:4]!r}",
-    )
-
-
-def _ints(layout: str, data: bytes, offset: int) -> tuple[int, ...]:
-    return struct.unpack_from(layout, data, offset)
-
-
-def _pair(layout: str, data: bytes, offset: int) -> tuple[int, int]:
-    first, second = struct.unpack_from(layout, data, offset)
-    return first, second
-
-
-def _jpeg_size(data: bytes, where: object) -> tuple[int, int]:
-    """Walk the segments up to the first scan; the end marker must follow that scan."""
-    at, size = 2, None
-    while True:
-        found = re.compile(rb"\xff+([^\x00\xff])").search(data, at)
-        if found is None:
-            raise DataError("JPEG is truncated: no picture data", where=where)
-        marker, at = found.group(1)[0], found.end()
-        if marker in _BARE_MARKERS:
-            continue
-        if marker == 0xD9:
-            raise DataError("JPEG ends before its picture data", where=where)
-        if marker in _SOF:
-            height, width = _pair(">HH", data, at + 3)
-            size = (width, height)
-        (length,) = _ints(">H", data, at)
-        at += length
-        if marker == 0xDA:
-            break
-    if size is None:
-        raise DataError("JPEG has no frame header", where=where)
-    if data.rfind(b"\xff\xd9", at) < 0:
-        raise DataError("JPEG is truncated: its end marker is missing", where=where)
-    return size
-
-
-def _tiff_size(data: bytes, where: object) -> tuple[int, int]:
-    """Width and height from the first directory."""
-    order = "<" if data[:2] == b"II" else ">"
-    (directory,) = _ints(order + "I", data, 4)
-    (entries,) = _ints(order + "H", data, directory)
-    size: dict[int, int] = {}
-    for index in range(entries):
-        entry = directory + 2 + 12 * index
-        tag, kind = _ints(order + "HH", data, entry)
-        if tag in (256, 257) and kind in _TIFF_NUMBER:
-            (size[tag],) = _ints(order + _TIFF_NUMBER[kind], data, entry + 8)
-    if len(size) != 2:
-        raise DataError("TIFF has no width or height", where=where)
-    return size[256], size[257]

@@ -94,7 +94,7 @@ def test_16_bit_colour_keeps_its_channels() -> None:
 
 
 def test_float_tiff_is_refused() -> None:
-    with pytest.raises(DataError, match=r"pixel type|cannot be decoded"):
+    with pytest.raises(DataError, match="floating point"):
         decode_image(_encode(".tif", np.ones((4, 4), np.float32)), "x")
 
 

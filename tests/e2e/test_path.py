@@ -32,6 +32,7 @@ EVALUATION = [
     "review",
     "confusion",
     "localisation",
+    "faithfulness",
     "calibration",
 ]
 PLACE = ["pointing", "pointing_chance", "energy_in_mask", "pixel_ap", "aupro"]
@@ -142,6 +143,9 @@ def _evaluated(made: Made, ran: Ran, split: str) -> Any:
     assert found["auroc"] > 0.8
     assert set(PLACE) <= set(found["localisation"])
     assert 0 <= found["localisation"]["pointing"] <= 1  # the parts have masks
+    assert found["localisation"]["n"] > 0 and found["localisation"]["mask_area"] > 0
+    assert 0 < found["faithfulness"]["n"] <= 64
+    assert -1 <= found["faithfulness"]["randomised_similarity"] < 1
     assert 0 <= found["calibration"]["ece"] <= 1
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections import Counter
@@ -18,11 +19,14 @@ from edge.sources.folder import files, read_frame
 from qc import plugins
 from qc.bundle import Bundle, open_bundle, replay, require_replay
 from qc.console import Command, stderr
-from qc.errors import FaultError, GateError
+from qc.errors import FaultError, GateError, printable
 from qc.imageio import write_png
 from qc.journal import JournalWriter
 from qc.linefile import read_line
 from qc.types import Inspection, Verdict
+
+_MAX_NAME = 50
+"""Characters of a part's name in a file name: a file name has 255 bytes, a character up to four."""
 
 _STYLE = {
     Verdict.OK: "green",
@@ -103,16 +107,15 @@ def inspect(running: Command, path: Path, paths: list[Path], out: Path | None) -
     found: list[dict[str, Any]] = []
     counts: Counter[str] = Counter({str(v): 0 for v in Verdict})
     for number, file in enumerate(files(paths), start=1):
-        frame = read_frame(file, frame_id=file.as_posix(), source_id="inspect")
+        name = printable(file.as_posix())
+        frame = read_frame(file, frame_id=name, source_id="inspect")
         inspection = inspect_frame(frame, bundle, predictor)
         overlay = None if out is None else _write_overlay(inspection, bundle, out, number)
         row = _row(file, inspection, bundle, overlay)
         found.append(row)
         counts[row["verdict"]] += 1
         style = _STYLE[inspection.verdict]
-        stderr.print(
-            f"[{style}]{row['verdict']:<6}[/] {escape(str(file))}: {escape(row['reason'])}"
-        )
+        stderr.print(f"[{style}]{row['verdict']:<6}[/] {escape(name)}: {escape(row['reason'])}")
     running.result({"bundle": str(path), "images": found, "counts": dict(counts)})
     running.say("  ".join(f"{name} {n}" for name, n in counts.items()))
 
@@ -127,7 +130,8 @@ def _write_overlay(inspection: Inspection, bundle: Bundle, out: Path, number: in
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FaultError("the folder cannot be made", where=out, found=error.strerror) from error
-    file = out / f"{number:04d}_{inspection.part_id}_{inspection.verdict}.png"
+    part = re.sub(r"[\x00-\x1f/\\]+", "-", inspection.part_id or "part")[:_MAX_NAME]
+    file = out / f"{number:04d}_{part}_{inspection.verdict}.png"
     write_png(file, overlay)
     return file
 
@@ -138,7 +142,7 @@ def _row(
     prediction = inspection.prediction
     names = bundle.manifest.class_names
     return {
-        "path": str(file),
+        "path": printable(str(file)),
         "verdict": str(inspection.verdict),
         "reason": inspection.reason,
         "class": inspection.defect_class,

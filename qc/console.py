@@ -25,6 +25,9 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Tell = Callable[[int, int], None]
 
+_CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\t\n"}
+"""Characters that steer a terminal: a file name may hold them."""
+
 
 class Command:
     """One running command: says things to a person, and at the end one object to a program."""
@@ -36,7 +39,7 @@ class Command:
 
     def say(self, text: str) -> None:
         """A line for a person."""
-        stderr.print(escape(text))
+        stderr.print(escape(text.translate(_CONTROLS)))
 
     def result(self, value: dict[str, Any]) -> None:
         """The one object of `--json`; nothing where it was not asked for, or was printed before."""
@@ -81,7 +84,7 @@ def _own_stream() -> Iterator[TextIO]:
     except (OSError, ValueError, AttributeError):
         yield sys.stderr
         return
-    with os.fdopen(number, "w", encoding="utf-8", buffering=1) as stream:
+    with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1) as stream:
         yield stream
 
 
@@ -113,7 +116,7 @@ def command(as_json: bool, verbose: bool) -> Iterator[Command]:
 
 
 def _end(running: Command, error: QCError) -> None:
-    stderr.print(f"[bold red]error[/] {escape(str(error))}")
+    stderr.print(f"[bold red]error[/] {escape(str(error).translate(_CONTROLS))}")
     running.result(dict(error.as_json()))
     raise typer.Exit(error.exit_code) from None
 

@@ -6,8 +6,11 @@ machine (disk, runtime, camera). A failed quality gate is exit code 1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 class QCError(Exception):
@@ -36,8 +39,8 @@ class QCError(Exception):
             parts.append(f"expected {expected}")
         if found is not None:
             parts.append(f"found {found}")
-        self.message = "; ".join(parts)
-        self.where = "" if where is None else str(where)
+        self.message = printable("; ".join(parts))
+        self.where = "" if where is None else printable(str(where))
         super().__init__(f"{self.where}: {self.message}" if self.where else self.message)
 
     def as_json(self) -> dict[str, dict[str, str]]:
@@ -81,6 +84,17 @@ class FaultError(QCError):
 
     kind = "fault"
     exit_code = 3
+
+
+def printable(text: str) -> str:
+    """Text that every file takes: a byte of a name that is not UTF-8 becomes `\\xff`."""
+    return _NO_CHARACTER.sub(_in_words, text)
+
+
+def _in_words(found: re.Match[str]) -> str:
+    number = ord(found.group())
+    is_byte = 0xDC80 <= number <= 0xDCFF  # PEP 383: how Python hands on a byte of a name
+    return f"\\x{number - 0xDC00:02x}" if is_byte else f"\\u{number:04x}"
 
 
 def nearest(name: str, legal: Iterable[str]) -> str | None:

@@ -97,7 +97,7 @@ def picture_of(data: bytes, where: object) -> bytes:
     try:
         if data.startswith(_PNG):
             return _png(data, where)
-        if data.startswith(b"\xff\xd8\xff"):
+        if data.startswith(b"\xff\xd8"):
             return _jpeg(data, where)
         if data.startswith(b"BM"):
             return _bmp(data, where)

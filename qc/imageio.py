@@ -13,6 +13,7 @@ with black: inks have no other meaning without their profile.
 
 from __future__ import annotations
 
+import stat
 import uuid
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
         raise FaultError(f"PNG cannot be encoded ({error.err})", where=target) from error
     if not ok:
         raise FaultError("PNG cannot be encoded", where=target)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    partial = target.with_name(f".{uuid.uuid4().hex}.tmp")  # a name may be as long as it gets
     try:
         with partial.open("xb") as file:
             file.write(encoded.tobytes())
@@ -185,9 +186,11 @@ def _remove(path: Path) -> None:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise DataError("image is not a file", where=path)
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device has no end
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a socket or a device"
+            raise DataError("image is not a file", where=path, found=what)
+        size = found.st_size
         if size > MAX_BYTES:
             raise DataError(
                 "image file is refused", where=path, expected=f"<= {MAX_BYTES} bytes", found=size

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from qc.errors import DataError, FaultError
+from qc.errors import DataError, FaultError, printable
 from qc.imageio import read_sample
 from qc.types import Image, Sample
 from training.audit import leakage_sentence
@@ -98,7 +98,7 @@ def write_page(path: Path, name: str, found: Mapping[str, Any], samples: Sequenc
         most=MOST,
     )
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(printable(text), encoding="utf-8")
     except OSError as error:
         raise FaultError("the page cannot be written", where=path, found=error.strerror) from error
 

@@ -264,7 +264,7 @@ def write_split(samples: Sequence[Sample], out: Path | str) -> None:
         reasons += [f"{c} has only {rare[c]} group(s)" for c in s.labels if c in rare]
         writer.writerow([s.sample_id, group_of(s), s.split, "; ".join(reasons)])
     target = Path(out)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         partial.write_text(text.getvalue(), encoding="utf-8", newline="")
         partial.replace(target)

@@ -1,7 +1,8 @@
 """Frames from the image files of a folder, in the order of their names.
 
 A file that cannot be read becomes a frame with its fault: it was captured, so it is accounted for.
-Hidden files and masks (`x_mask.png`, or `x.png` beside `x.jpg`) are no pictures of parts.
+Hidden files and masks (`x_mask.png`, or `x.png` beside `x.jpg`) are no pictures of parts. A byte of
+a name that is not UTF-8 is written as `\\xff`, as no journal could hold it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from qc.errors import DataError
+from qc.errors import DataError, printable
+from qc.folders import walk
 from qc.imageio import IMAGE_SUFFIXES, read_image
 from qc.types import Frame, utc_now
 
@@ -30,7 +32,8 @@ class Source:
         source_id: the name of this source in the journal.
 
     Raises:
-        DataError: no such folder, or no image in it.
+        DataError: no such folder, one that cannot be read, a link in it that leads back, or no
+            image in it.
     """
 
     is_live = False
@@ -54,7 +57,7 @@ class Source:
 
     def __iter__(self) -> Iterator[Frame]:
         for file in self.files:
-            frame_id = file.relative_to(self.path).as_posix()
+            frame_id = printable(file.relative_to(self.path).as_posix())
             yield read_frame(file, frame_id=frame_id, source_id=self.source_id)
 
 
@@ -66,14 +69,15 @@ def read_frame(file: Path, *, frame_id: str, source_id: str) -> Frame:
         image = read_image(file)
     except DataError as error:
         fault = error.message
-    lot = _LOT.fullmatch(file.stem)
+    name = printable(file.stem)
+    lot = _LOT.fullmatch(name)
     return Frame(
         image=image,
         frame_id=frame_id,
         source_id=source_id,
         captured_at=captured_at,
         monotonic_ns=monotonic_ns,
-        part_id=file.stem,
+        part_id=name,
         lot=lot.group(1) if lot else None,
         fault=fault,
     )
@@ -89,24 +93,21 @@ def files(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_file():
-            found.append(path)
-        else:
-            found += _images(path, "*")
+        try:
+            found += [path] if path.is_file() else _images(path, "*")
+        except OSError as error:
+            raise DataError("cannot be read", where=path, found=error.strerror) from error
     return list(dict.fromkeys(found))
 
 
 def _images(folder: Path, pattern: str) -> list[Path]:
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise DataError("there is no such folder", where=folder, expected="a folder", found=found)
-    images = [
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+        what = "a file" if folder.exists() else "nothing"
+        raise DataError("there is no such folder", where=folder, expected="a folder", found=what)
+    found = walk(folder)
+    if found.loops:
+        raise found.loops[0]
+    images = [file for file in found.files if file.suffix.lower() in IMAGE_SUFFIXES]
     photographs = {f.with_suffix("") for f in images if f.suffix.lower() in (".jpg", ".jpeg")}
     chosen = [
         file

@@ -8,6 +8,7 @@ as the columns of a table, which `samples` and `scan` then take as their second 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Protocol
 
-from qc.errors import DataError, UsageError, nearest
+from qc.errors import DataError, UsageError, nearest, printable
+from qc.folders import walk
 from qc.recipe import read_table
 from qc.types import Sample
+from training.datasets._annotated import HIDDEN
 
 
 class Layout(Protocol):
@@ -93,23 +96,53 @@ def read_dataset(
         DataError, RecipeError, UsageError: as `load_samples`, where nothing can be read at all.
     """
     root = Path(path)
+    try:
+        return _read(root, format, options)
+    except OSError as error:
+        where = error.filename or root
+        raise DataError(f"dataset cannot be read ({error.strerror})", where=where) from error
+
+
+def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> Reading:
     if not root.exists():
         raise DataError("dataset does not exist", where=root)
+    errors, fatal = _wrong_entries(root)
     known = layouts()
     name = _detected(root, known) if format is None else _named(format, known, root)
     module: Any = known[name]
     told = _told(name, module, options or {})
-    samples, errors, fatal = [], [], []
     if hasattr(module, "scan"):
         scan = module.scan(root, *told)
         scan.group()
-        samples, errors, fatal = list(scan.samples), scan.as_rows(), list(scan.fatal)
+        samples = list(scan.samples)
+        errors += scan.as_rows()
+        fatal += scan.fatal
     else:
         samples = list(module.samples(root, *told))
+    for sample in filter(_is_unwritable, samples):
+        what = "a name that is not UTF-8: rename it, no table or page can hold it"
+        fatal.append(DataError(what, where=sample.image_path, found=sample.sample_id))
+        errors.append({"path": printable(sample.sample_id), "why": str(fatal[-1])})
+    samples = [sample for sample in samples if not _is_unwritable(sample)]
     twice = [k for k, n in Counter(s.sample_id for s in samples).items() if n > 1]
     if twice:
         raise DataError("sample ids occur twice", where=root, found=", ".join(twice[:5]))
     return Reading(name, samples, errors, fatal)
+
+
+def _wrong_entries(root: Path) -> tuple[list[dict[str, str]], list[DataError]]:
+    """Rows and errors of what no layout reads, and what must not be left out silently."""
+    if not root.is_dir():
+        return [], []
+    found = walk(root, HIDDEN)
+    fatal = found.loops + found.others
+    rows = [{"path": os.path.relpath(e.where, printable(str(root))), "why": str(e)} for e in fatal]
+    return rows, fatal
+
+
+def _is_unwritable(sample: Sample) -> bool:
+    texts = [sample.sample_id, sample.group, *sample.labels]
+    return any(printable(text) != text for text in texts)
 
 
 def _told(name: str, module: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -5,18 +5,21 @@ An error that leaves the image usable is kept for the audit; one that does not s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qc.errors import DataError
+from qc.errors import DataError, printable
+from qc.folders import walk
 from qc.imageio import IMAGE_SUFFIXES
 from qc.types import Region, Sample
 from training.datasets._groups import GROUPS_FILE, read_groups
 
 GOOD = "good"
 """Class of an image that is annotated as holding nothing."""
+
+HIDDEN = (".", "_")
+"""Beginnings of the names of folders that are left out."""
 
 MAX_COORDINATE = 1e9
 """A larger number is no pixel coordinate and is refused, as are infinity and not-a-number."""
@@ -78,26 +81,20 @@ class Scan:
 
     def as_rows(self) -> list[dict[str, str]]:
         """The errors as `{"path", "why"}`, in the order in which they were found."""
-        return [{"path": path, "why": str(error)} for path, error in self.errors]
+        return [{"path": printable(path), "why": str(error)} for path, error in self.errors]
 
 
 def files_below(root: Path) -> list[Path]:
     """Every file below a folder, sorted; hidden files and folders with `.` or `_` are left out.
+
+    Links that lead back or to nothing are left out too: `read_dataset` refuses them.
 
     Raises:
         DataError: no such folder, or one that cannot be read.
     """
     if not root.is_dir():
         raise DataError("dataset folder does not exist", where=root)
-
-    def fail(error: OSError) -> None:
-        raise DataError("folder cannot be read", where=error.filename, found=error.strerror)
-
-    found: list[Path] = []
-    for folder, inner, names in os.walk(root, onerror=fail):
-        inner[:] = [name for name in inner if not name.startswith((".", "_"))]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    return walk(root, HIDDEN).files
 
 
 def is_image_name(file: Path) -> bool:

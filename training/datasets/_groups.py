@@ -26,6 +26,8 @@ def read_groups(root: Path, sample_ids: list[str]) -> tuple[dict[str, str], list
     file = root / GROUPS_FILE
     if not file.exists():
         return {}, []
+    if not file.is_file():
+        raise DataError(f"{GROUPS_FILE} is no file", where=file)
     groups: dict[str, str] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qc.errors import DataError
+from qc.folders import leads_back
 from qc.imageio import IMAGE_SUFFIXES
 from qc.types import Sample
-from training.datasets._annotated import Scan
+from training.datasets._annotated import HIDDEN, Scan
 
 _IMAGE_FOLDER = "Imgs"
 _MASK_ENDING = "_mask"
@@ -88,7 +89,9 @@ def scan(path: Path) -> Scan:
 
 
 def _class_folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "_")))
+    """The folders, without links that lead back: they would be read twice, or for ever."""
+    folders = (p for p in path.iterdir() if p.is_dir() and not p.name.startswith(HIDDEN))
+    return sorted(p for p in folders if not leads_back(p, path))
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -28,12 +28,9 @@ def softmax_mix(scores: Any, *values: Any) -> Any:
     """
     weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
     root = ops.rsqrt(ops.sum(weights, axis=-1, keepdims=True))
-    weights = weights * root
-    mixed, start = [], 0
-    for rows in values:
-        stop = start + rows.shape[-2]
-        mixed.append(ops.matmul(weights[..., start:stop], rows))
-        start = stop
+    ends = np.cumsum([rows.shape[-2] for rows in values])[:-1].tolist()
+    parts = ops.split(weights * root, ends, axis=-1) if ends else [weights * root]
+    mixed = [ops.matmul(part, rows) for part, rows in zip(parts, values, strict=True)]
     return sum(mixed[1:], mixed[0]) * root
 
 

@@ -17,7 +17,7 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
     """Build the model of a recipe.
 
     Args:
-        table: backbone, block, input size and stride.
+        table: backbone, block, pooling, input size and stride.
         classes: number of classes K.
         weights: file that holds the weights the table asks for, in place of fetching them.
 
@@ -44,7 +44,7 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
         )
     if table.dropout:
         features = keras.layers.SpatialDropout2D(table.dropout, name="dropout")(features)
-    score, attention_map = EvidenceHead(classes, name="head")(features)
+    score, attention_map = EvidenceHead(classes, table.pooling, name="head")(features)
     # a name of its own for each output, so that the graph's tensors can be told apart
     score = keras.layers.Identity(name="score")(score)
     attention_map = keras.layers.Identity(name="attention")(attention_map)

@@ -50,8 +50,9 @@ def load_model(plan: RunPlan) -> keras.Model:
     import training.head  # noqa: F401 - registers the layer
     from qc.plugins import names, resolve
 
-    for name in names("block"):
-        resolve("block", name)
+    for kind in ("block", "pooling"):
+        for name in names(kind):
+            resolve(kind, name)
     try:
         return keras.models.load_model(plan.path / "model.keras", compile=False)
     except (OSError, ValueError) as error:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qc.errors import UsageError
 from training.head import EvidenceHead
 from training.losses import MapLoss
+from training.poolings.log_sum_exp import LogSumExpPooling
 
 pytestmark = pytest.mark.usefixtures("repeatable")
 
@@ -143,6 +145,23 @@ def test_the_head_goes_round_alone_and_in_a_file(tmp_path: Path) -> None:
     loaded = keras.models.load_model(tmp_path / "head.keras")
     for one, other in zip(model(_features()), loaded(_features()), strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_a_head_written_before_there_was_a_choice_pools_as_it_did() -> None:
+    config = {"name": "head", "trainable": True, "dtype": "float32", "classes": 3}
+    assert type(EvidenceHead.from_config(config).pooling) is type(_head().pooling)
+
+
+def test_the_head_keeps_its_pooling_and_the_settings_of_it() -> None:
+    head = EvidenceHead(3, LogSumExpPooling(sharpness=7.0))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(head))
+    assert type(again.pooling) is LogSumExpPooling and again.pooling.sharpness == 7.0
+    assert type(EvidenceHead(3, "log_sum_exp").pooling) is LogSumExpPooling
+
+
+def test_an_unknown_pooling_suggests_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown pooling 'gate', did you mean 'gated'"):
+        EvidenceHead(3, "gate")
 
 
 def test_the_promised_shapes() -> None:

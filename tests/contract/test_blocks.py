@@ -18,7 +18,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from export.convert import to_int8
 from qc.plugins import names, resolve
+from qc.recipe import ModelTable
 from training.head import EvidenceHead
+from training.model import build_model
 
 BLOCKS = names("block")
 CLASSES = 3
@@ -145,6 +147,12 @@ def test_the_config_goes_round_with_other_values(name: str) -> None:
         assert type(again) is type(block)
         assert again.get_config() == block.get_config()
         assert again.get_config()[parameter.name] == value
+
+
+def test_a_recipe_can_ask_for_it_at_every_stage(name: str) -> None:
+    table = ModelTable(backbone="inverted_residual", block=name, size_hw=(96, 64), stride=8)
+    out = build_model(table, CLASSES)(_features(2, 96, 64, 3))
+    assert out["score"].shape == (2, CLASSES) and out["attention"].shape == (2, 12, 8, CLASSES)
 
 
 def test_a_saved_model_gives_the_same_numbers(name: str, tmp_path: Path) -> None:

@@ -66,7 +66,14 @@ class _Places:
         self.known.append(stage)
         if self.block is None or (self.table.block_at and stage not in self.table.block_at):
             return features
-        return self.block(name=f"{stage}_attention")(features)
+        try:
+            return self.block(name=f"{stage}_attention")(features)
+        except ValueError as error:
+            raise RecipeError(
+                f"block {self.table.block} does not fit {stage} of this model",
+                where="model.block",
+                found=str(error).splitlines()[0],
+            ) from error
 
     def refuse_unknown(self) -> None:
         unknown = [stage for stage in self.table.block_at if stage not in self.known]

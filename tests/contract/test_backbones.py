@@ -126,6 +126,12 @@ def test_a_block_stands_where_the_recipe_wants_it(name: str) -> None:
         build_model(_table(name, block="cbam", block_at=["stage99", stages[0]]), 3)
 
 
+def test_a_block_that_does_not_fit_is_a_recipe_error() -> None:
+    table = _table("inverted_residual", size_hw=(184, 184), stride=8, block="window_attention")
+    with pytest.raises(RecipeError, match=r"^model\.block: .*does not fit stage2.*found 23"):
+        build_model(table, 3)
+
+
 @pytest.mark.parametrize("stride", [0, 4, 12, 32])
 def test_a_recipe_cannot_ask_for_another_stride(tmp_path: Path, stride: int) -> None:
     path = tmp_path / "model.toml"

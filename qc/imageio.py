@@ -7,12 +7,14 @@ profiles are not, and 16 bit is scaled by its full range (65535), never by the v
 animated PNG and of a JPEG with further pictures behind it, the one that every viewer shows is read.
 
 Limits, said plainly: a JPEG, a BMP and a TIFF of LZW or PackBits carry no checksum: damage in the
-middle of the pixels of a complete file cannot be seen here. CMYK becomes RGB by the plain product
+middle of the pixels of a complete file is seen only where the decoder stumbles over it, and where
+somebody listens (`listen`), as the line and the audit do. CMYK becomes RGB by the plain product
 with black: inks have no other meaning without their profile.
 """
 
 from __future__ import annotations
 
+import re
 import stat
 import uuid
 from pathlib import Path
@@ -26,6 +28,7 @@ from qc import tiff
 from qc.errors import DataError, FaultError
 from qc.imagehead import MAX_PIXELS as MAX_PIXELS  # handed on: it is the limit of this reader
 from qc.imagehead import picture_of
+from qc.quiet import quiet_stderr
 from qc.types import Image, Sample
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -38,18 +41,42 @@ MASK_THRESHOLD = 127
 """A mask pixel above it is defect; masks in the wild are not binary."""
 
 _BAND = 256
+_WITHOUT_CHECKSUM = (b"\xff\xd8", b"II", b"MM")
+_COMPLAINT = re.compile(
+    r"(Corrupt JPEG data: (?!\d+ extraneous bytes).+|Premature end of JPEG.+|TIFF_Error .+)"
+)
 
 
-def read_image(path: Path | str) -> Image:
+def read_image(path: Path | str, *, listen: bool = False) -> Image:
     """Read an image file as RGB `(H, W, 3)` uint8.
 
     Args:
         path: a PNG, JPEG, BMP or TIFF file (told by its content, not by its name).
+        listen: refuse what the decoder complains of too, such as a JPEG that was cut off and then
+            closed. It complains on stderr, which belongs to the whole process: no other thread may
+            read pictures meanwhile.
 
     Raises:
         DataError: missing, empty, truncated, over 64 megapixels, or not decodable.
     """
-    return decode_image(_read_bytes(Path(path)), where=path)
+    data = _read_bytes(Path(path))
+    if not listen or data[:2] not in _WITHOUT_CHECKSUM:
+        return decode_image(data, where=path)
+    with quiet_stderr() as heard:
+        image = decode_image(data, where=path)
+    complaint = complaint_in(heard.text)
+    if complaint is not None:
+        raise DataError("image is damaged within", where=path, found=complaint)
+    return image
+
+
+def complaint_in(text: str) -> str | None:
+    """What a decoder printed of damage; None where it printed nothing of the kind.
+
+    A few bytes too many before a marker are not damage: some cameras write them.
+    """
+    found = _COMPLAINT.search(text)
+    return found.group(1) if found else None
 
 
 def read_sample(sample: Sample) -> Image:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+_ONE_AT_A_TIME = threading.RLock()
 
 
 class Captured:
@@ -24,18 +27,30 @@ def quiet_stderr(enabled: bool = True) -> Iterator[Captured]:
     """Send file descriptor 2 into a temporary file and always put it back.
 
     The descriptor belongs to the whole process: what another thread prints meanwhile is hidden too,
-    so keep the block short. Where there is no stderr or no temporary file, nothing is hidden.
+    so keep the block short. A second thread that comes meanwhile is not waited for and captures
+    nothing. Where there is no stderr or no temporary file, nothing is hidden.
 
     Args:
         enabled: False leaves stderr alone.
     """
+    if not enabled or not _ONE_AT_A_TIME.acquire(blocking=False):
+        yield Captured()
+        return
+    try:
+        with _quiet() as captured:
+            yield captured
+    finally:
+        _ONE_AT_A_TIME.release()
+
+
+@contextmanager
+def _quiet() -> Iterator[Captured]:
     captured = Captured()
     file = None
     saved = -1
-    if enabled:
-        with suppress(OSError):
-            file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
-            saved = os.dup(2)
+    with suppress(OSError):
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+        saved = os.dup(2)
     if file is None or saved < 0:
         yield captured
         return

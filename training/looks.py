@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qc.errors import DataError
-from qc.imageio import MASK_THRESHOLD, read_mask_levels, read_sample
+from qc.imageio import (
+    MASK_THRESHOLD,
+    complaint_in,
+    read_image,
+    read_mask_levels,
+    read_sample,
+)
+from qc.quiet import quiet_stderr
 from qc.types import Image, Sample
 from training.likeness import alike, outline
 from training.shortcuts import properties
@@ -70,12 +77,14 @@ def look_at(samples: Sequence[Sample], progress: Progress | None = None) -> list
         progress: called with (done, total) after each image.
     """
     found: list[Look] = []
-    with ThreadPoolExecutor(2) as pool:
+    with quiet_stderr() as heard, ThreadPoolExecutor(2) as pool:
         for start in range(0, len(samples), _BATCH):
             for look in pool.map(_look, samples[start : start + _BATCH]):
                 found.append(look)
                 if progress is not None:
                     progress(len(found), len(samples))
+    if complaint_in(heard.text) is not None:  # of one of them, and it does not say of which
+        found = [_listened(look) for look in found]
     return found
 
 
@@ -132,6 +141,16 @@ def _look(sample: Sample) -> Look:
         mask,
         why,
     )
+
+
+def _listened(look: Look) -> Look:
+    """A look that knows what the decoder prints of its picture."""
+    if look.why is None and look.sample.source is None:
+        try:
+            read_image(look.sample.image_path, listen=True)
+        except DataError as error:
+            return replace(look, why=error.message)
+    return look
 
 
 def _mask_state(sample: Sample, image: Image) -> tuple[MaskState, str | None]:

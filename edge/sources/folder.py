@@ -66,7 +66,7 @@ def read_frame(file: Path, *, frame_id: str, source_id: str) -> Frame:
     captured_at, monotonic_ns = utc_now(), time.monotonic_ns()
     image, fault = None, None
     try:
-        image = read_image(file)
+        image = read_image(file, listen=True)
     except DataError as error:
         fault = error.message
     name = printable(file.stem)

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from qc.errors import DataError, FaultError, printable
 from qc.imageio import read_sample
+from qc.quiet import quiet_stderr
 from qc.types import Image, Sample
 from training.audit import leakage_sentence
 from training.regions import mask_of
@@ -108,7 +109,8 @@ def _picture(sample: Sample | None) -> str:
     if sample is None:
         return ""
     try:
-        image = read_sample(sample)
+        with quiet_stderr():  # a damaged picture is listed; its decoder need not say so again
+            image = read_sample(sample)
     except DataError:
         return ""
     mask = None

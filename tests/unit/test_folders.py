@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from edge import commands
 from edge.sources.folder import Source, files, read_frame
 from qc.errors import DataError, QCError, printable
 from qc.folders import leads_back, walk
 from qc.imageio import read_image, write_png
+from qc.types import Inspection, Verdict, utc_now
 from training.datasets import load_samples, read_dataset
 
 GREY = np.full((8, 8), 90, np.uint8)
@@ -188,3 +191,15 @@ def test_the_longest_name_can_be_written_and_read(tmp_path: Path) -> None:
     assert read_image(file).shape == (8, 8, 3)
     with pytest.raises(DataError, match="too long"):
         read_image(tmp_path / ("x" * 252 + ".png"))
+
+
+def test_the_overlay_of_a_part_with_an_odd_name_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "overlay_of", lambda *_: np.dstack([GREY] * 3))
+    bundle = SimpleNamespace(manifest=None)
+    for number, name in enumerate(("ü" * 127, "a\nb\\c", "...")):
+        inspection = Inspection("1", "f", "s", utc_now(), Verdict.FAULT, "cut", "b", part_id=name)
+        file = commands._write_overlay(inspection, bundle, tmp_path, number)  # type: ignore[arg-type]
+        assert file is not None and file.parent == tmp_path and file.is_file()
+        assert "\n" not in file.name

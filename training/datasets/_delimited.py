@@ -62,6 +62,13 @@ def read_text(file: Path, head: bool = False) -> str:
         ) from error
 
 
+def check_width(cells: list[str], names: list[str], where: str) -> None:
+    """Refuse a row that has not one cell for each column; raises DataError."""
+    if len(cells) != len(names):
+        what = "row has another number of columns than the first"
+        raise DataError(what, where=where, expected=len(names), found=len(cells))
+
+
 def read_rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
     """The rows that are not empty; several blanks count as one.
 

@@ -38,6 +38,7 @@ from training.datasets._delimited import (
     SUFFIXES,
     NamedFiles,
     Row,
+    check_width,
     find_delimiter,
     is_number,
     number_in,
@@ -194,9 +195,7 @@ def scan(path: Path, options: Options | None = None) -> Scan:
     for line, cells in rows:
         where = f"{file} line {line}"
         try:
-            if len(cells) != len(names):
-                what = "row has another number of columns than the first"
-                raise DataError(what, where=where, expected=len(names), found=len(cells))
+            check_width(cells, names, where)
             row = {key: [(names[i], cells[i]) for i in at] for key, at in columns.items()}
             image = files.one(row["image"][0][1], "image", where)
             mark = _mark(line, row, told, files, where)

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from qc.errors import DataError, nearest
 from qc.types import Sample
 from training.datasets._annotated import GOOD, Scan, files_below, is_image_name
-from training.datasets._delimited import is_number, read_rows, read_text
+from training.datasets._delimited import check_width, is_number, read_rows, read_text
 from training.datasets._groups import GROUPS_FILE
 from training.datasets._pseudonyms import pseudonym, read_salt
 from training.dicom import VOI, DicomFrame, Header, is_dicom, need_dicom, read_header
@@ -239,9 +239,7 @@ def _marks(
     for line, cells in rows:
         where = f"{table} line {line}"
         try:
-            if len(cells) != len(names):
-                what = "row has another number of columns than the first"
-                raise DataError(what, where=where, expected=len(names), found=len(cells))
+            check_width(cells, names, where)
             by_group = "" if group is None else cells[group]
             if not cells[key] or not cells[label] or (group is not None and not by_group):
                 raise DataError("row without a key, a label or a group", where=where)

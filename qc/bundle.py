@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from qc.decide import DecisionSpec, decide
 from qc.errors import BundleError, FaultError
 from qc.preprocess import PreprocessSpec
-from qc.types import Image, Prediction
+from qc.types import Image, Prediction, Task
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 256 * 1024 * 1024
@@ -91,7 +91,7 @@ class Manifest(_Strict):
     schema_version: Literal[1] = 1
     bundle_id: str
     name: str
-    task: Literal["multiclass"]
+    task: Task
     classes: tuple[ClassSpec, ...] = Field(min_length=2)
     preprocess: PreprocessSpec
     input: TensorSpec
@@ -114,6 +114,8 @@ class Manifest(_Strict):
         defects = {c.name for c in self.classes if c.severity != "good"}
         if set(self.decision.ok_below) != defects:
             raise ValueError("the thresholds must name every defect class and no other")
+        if self.task == "binary" and len(self.classes) != 2:
+            raise ValueError("a binary task has one defect class")
         if set(self.sha256) != set(SEALED_PARTS):
             raise ValueError("sha256 must hold the checksum of every part and of no other")
         return self

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from qc.errors import DataError, RecipeError, nearest
+from qc.types import Task
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -43,7 +44,8 @@ class DataTable(_Table):
             folders say, or splits by group with `shares`.
         shares: of train, val and test, where `split` is None.
         colour: "rgb", or "grey": the luma only.
-        severity: defect class -> minor, major or critical; major where not named.
+        severity: defect class -> minor, major or critical; major where not named. With
+            `model.task = "binary"` the class is the merged one.
         licence: the licence of the images as their source states it.
     """
 
@@ -59,9 +61,11 @@ class DataTable(_Table):
 
 
 class ModelTable(_Table):
-    """`[model]`: the backbone, its attention block and the input size.
+    """`[model]`: what it is asked, the backbone, its attention block and the input size.
 
     Args:
+        task: "multiclass": a part has one class; "binary": all defects are one class, "defect", or
+            by its own name where the set has only one; "multilabel": a part may have several.
         backbone: file name in training/backbones.
         block: file name in training/blocks, or "none".
         block_at: stages of the backbone that get a block, such as ["stage2", "neck"]; none: all.
@@ -75,6 +79,7 @@ class ModelTable(_Table):
         pooling: file name in training/poolings: how a class's map becomes its logit.
     """
 
+    task: Task = "multiclass"
     backbone: str
     block: str = "cbam"
     block_at: tuple[str, ...] = ()
@@ -160,7 +165,8 @@ class TrainTable(_Table):
         pretrained_rate: share of the learning rate for layers that came with weights.
         weight_decay: of the optimiser, decoupled.
         clip_norm: longest gradient of a variable; 0: any.
-        label_smoothing: share of the label spread over the other classes.
+        label_smoothing: share of the label spread over the other classes; where each defect has a
+            score of its own ("binary", "multilabel") that share of it is one half.
         balance: 0 draws images as they are, 1 draws every class equally often.
         mask_weight: weight of the map's loss against the class loss; 0 ignores masks.
         average: momentum of the running average of the weights, the average is what is kept.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ Image = NDArray[np.uint8]
 """An RGB image `(H, W, 3)`, uint8."""
 
 FloatArray = NDArray[np.float32]
+
+Task = Literal["multiclass", "binary", "multilabel"]
+"""What a model is asked: one class of several; good or not; any number of defects at once."""
 
 
 class Verdict(StrEnum):

@@ -35,7 +35,7 @@ class Changed:
 
     Args:
         image: `(H, W, 3)` uint8.
-        mask: `(H, W)` uint8, 255 on the defect.
+        mask: `(H, W)` uint8, 255 on the defect; `(H, W, K)` where that was given.
         applied: what was done, in words.
     """
 
@@ -190,18 +190,20 @@ class Augmentation:
 
         Args:
             image: `(H, W, 3)` uint8.
-            mask: `(H, W)` uint8, 255 on the defect; all 0 for a good part.
+            mask: `(H, W)` uint8, 255 on the defect; all 0 for a good part. Or `(H, W, K)`, a mask
+                for each class: enough of each must stay.
             seed: at least 0.
             known: the mask says where the defect is; if not, no place may be hidden, and whether
                 the defect stays in the picture cannot be known.
         """
         avoided = mask if known else np.full_like(mask, 255)
-        defect = np.count_nonzero(mask) if known else 0
+        defects = np.count_nonzero(mask, axis=(0, 1)) if known else np.zeros(1, int)
+        least = np.where(defects, np.maximum(self.kept * defects, 1), 0)
         for attempt in range(_TRIES):
             _seed(self.steps.transforms, seed * _TRIES + attempt)
             changed = self.steps(image=image, mask=avoided)
             where = changed["mask"] if known else mask
-            if not defect or np.count_nonzero(where) >= max(self.kept * defect, 1):
+            if (np.count_nonzero(where, axis=(0, 1)) >= least).all():
                 return Changed(
                     changed["image"], where, tuple(_words(changed["applied_transforms"]))
                 )

@@ -8,7 +8,8 @@ that border: nobody has seen a chipped edge in the middle of a part.
 
 Limits, said plainly: only masks that follow an outline are used, for a box would bring a rectangle
 of the other part along; a place is chosen by how it looks, for nothing here knows where a part
-ends; a defect that covers more than an eighth of the picture is not pasted, for its seam shows.
+ends; a defect that covers more than an eighth of the picture is not pasted, for its seam shows; nor
+are several defects of one part whose regions tell them apart, for they would be moved as one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from qc.errors import DataError
 from qc.recipe import AugmentTable
-from training.images import Images
+from training.images import Images, class_weights
 
 LARGEST = 1 / 8
 """Share of the picture that a pasted defect covers at most."""
@@ -63,6 +64,7 @@ class Defects:
         self.images, self.table = images, table
         share = np.array([np.count_nonzero(mask) / mask.size for mask in images.masks])
         usable = images.outlined & (images.labels != good) & (share > 0) & (share <= LARGEST)
+        usable[list(images.layers)] = False
         self.sources = np.flatnonzero(usable)
         if not len(self.sources):
             raise DataError(
@@ -71,13 +73,13 @@ class Defects:
                 expected=f"a TRAIN defect whose mask, not a box, covers at most {LARGEST:.1%}",
                 found=f"{np.count_nonzero(images.labels != good)} defects, none of them such",
             )
-        labels = images.labels[self.sources]
-        weight = np.bincount(labels).astype(float)[labels] ** -balance
+        self._truth = images.truth()
+        weight = class_weights(self._truth[self.sources], balance)
         self.probability = weight / weight.sum()
 
     def of_class(self, label: int) -> np.ndarray:
         """Indices of the samples of a class whose defect can be pasted."""
-        return self.sources[self.images.labels[self.sources] == label]
+        return self.sources[self._truth[self.sources, label]]
 
     def draw(self, image: np.ndarray, rng: np.random.Generator) -> Pasted:
         """Give a good part the defect of a sample drawn by `rng`."""

@@ -22,7 +22,7 @@ import numpy as np
 from qc.errors import FaultError
 from training.curves import draw_curves, log_scalars
 from training.evaluate import quick_figures, run_keras
-from training.losses import MapLoss
+from training.losses import MapLoss, score_loss
 from training.optimise import make_optimiser
 from training.pipeline import Batches, Images
 from training.run import RunPlan
@@ -87,9 +87,7 @@ def fit(
         model.compile(
             make_optimiser(table, len(batches), plan.recipe.model.weights != "none"),
             loss={
-                "score": keras.losses.CategoricalCrossentropy(
-                    label_smoothing=table.label_smoothing
-                ),
+                "score": score_loss(plan.recipe.model.task, table.label_smoothing),
                 "attention": MapLoss(),
             },
             loss_weights={"score": 1.0, "attention": table.mask_weight},
@@ -189,7 +187,8 @@ class _Keeper(keras.callbacks.Callback):
         found = logs or {}
         raw = [w.numpy() for w in self.model.trainable_variables]
         self._assign(self.average)
-        figures = quick_figures(self.val, run_keras(self.model, self.val.pixels).score, self.good)
+        score = run_keras(self.model, self.val.pixels).score
+        figures = quick_figures(self.val, score, self.good, self.plan.recipe.model.task)
         self.history.append(
             {
                 "epoch": epoch + 1,

@@ -44,7 +44,9 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
         )
     if table.dropout:
         features = keras.layers.SpatialDropout2D(table.dropout, name="dropout")(features)
-    score, attention_map = EvidenceHead(classes, table.pooling, name="head")(features)
+    activation = "softmax" if table.task == "multiclass" else "sigmoid"
+    head = EvidenceHead(classes, table.pooling, activation, name="head")
+    score, attention_map = head(features)
     # a name of its own for each output, so that the graph's tensors can be told apart
     score = keras.layers.Identity(name="score")(score)
     attention_map = keras.layers.Identity(name="attention")(attention_map)

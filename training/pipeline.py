@@ -1,8 +1,9 @@
 """Images to batches: each epoch draws them anew and changes them, in threads beside the training.
 
-The target of the map, `(h, w, K)`: 1 where the mask lies in the channel of the labelled defect, 0
+The target of the map, `(h, w, K)`: 1 where the mask lies in the channel of a labelled defect, 0
 where a good part or another place shows nothing, -1 where nothing is known (no mask; the good
-channel).
+channel). Where regions tell several defects of a part apart, each channel has its own mask; a mask
+file has no class and counts for all of them.
 
 While a step runs, threads make the pictures of the next batches. `tf.data` would not: where
 TensorFlow is told to be repeatable, it prefetches nothing that comes from Python. Each picture has
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
 
 from qc.recipe import AugmentTable
-from training.images import Images, Progress, load_images
+from training.images import Images, Progress, class_weights, load_images
 from training.variants import Variant, Variants
 
 __all__ = ["UNKNOWN", "Batches", "Images", "Progress", "load_images", "map_target"]
@@ -34,13 +36,17 @@ Picture = tuple[Variant, np.ndarray]
 
 
 def map_target(
-    mask: np.ndarray, label: int, has_mask: bool, good: int, shape: tuple[int, int, int]
+    mask: np.ndarray,
+    labels: Sequence[int],
+    has_mask: bool,
+    good: int,
+    shape: tuple[int, int, int],
 ) -> np.ndarray:
     """Target of the map for one sample.
 
     Args:
-        mask: `(H, W)` uint8.
-        label: index of the sample's class.
+        mask: `(H, W)` uint8, or `(H, W, K)` with a mask for each class.
+        labels: indices of the sample's classes.
         has_mask: whether the mask is known.
         good: index of the good class.
         shape: `(h, w, K)` of the map; H and W are multiples of h and w.
@@ -50,9 +56,10 @@ def map_target(
     """
     rows, columns = shape[:2]
     target = np.zeros(shape, np.float32)
-    if label != good:
+    for label in (k for k in labels if k != good):
         if has_mask:
-            cells = mask.reshape(rows, mask.shape[0] // rows, columns, mask.shape[1] // columns)
+            own = mask if mask.ndim == 2 else mask[:, :, label]
+            cells = own.reshape(rows, own.shape[0] // rows, columns, own.shape[1] // columns)
             target[:, :, label] = cells.max(axis=(1, 3)) > 127
         else:
             target[:, :, label] = UNKNOWN
@@ -89,7 +96,8 @@ class Batches(keras.utils.PyDataset):
         good: index of the good class.
         map_shape: `(h, w, K)`.
         batch_size: images in a batch.
-        balance: 0 draws as they are, 1 draws every class equally often.
+        balance: 0 draws as they are, 1 draws every class equally often; a part with several defects
+            is drawn as one of the rarest of them.
         table: what augmentation may do.
         seed: of the draw and the augmentation.
         epoch: number of the first epoch, so that a resumed run goes on as it would have.
@@ -114,8 +122,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=1)
         self.images, self.good, self.map_shape = images, good, map_shape
         self.batch_size, self.seed, self.epoch, self.mixup = batch_size, seed, epoch, mixup
-        counts = np.bincount(images.labels, minlength=map_shape[2]).astype(float)
-        weight = (counts[images.labels] ** -balance) * 1.0
+        weight = class_weights(images.truth(map_shape[2]), balance)
         self.probability = weight / weight.sum()
         self.variants = Variants(images, good, table, balance)
         self._pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 4), "batches")
@@ -140,7 +147,9 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         drawn = [picture.result() for picture in self._take(index)]
         images = np.stack([variant.image for variant, _ in drawn])
-        scores = np.eye(self.map_shape[2], dtype=np.float32)[[v.label for v, _ in drawn]]
+        scores = np.zeros((len(drawn), self.map_shape[2]), np.float32)
+        for row, (variant, _) in zip(scores, drawn, strict=True):
+            row[list(variant.labels)] = 1.0
         if self.mixup:
             rng = np.random.default_rng([self.seed, self.epoch, index])
             images, scores = mixed(images, scores, self.mixup, rng)
@@ -168,7 +177,7 @@ class Batches(keras.utils.PyDataset):
 
     def _one(self, index: int, seed: int) -> Picture:
         drawn = self.variants.draw(index, int(seed))
-        target = map_target(drawn.mask, drawn.label, drawn.has_mask, self.good, self.map_shape)
+        target = map_target(drawn.mask, drawn.labels, drawn.has_mask, self.good, self.map_shape)
         return drawn, target
 
     def on_epoch_end(self) -> None:

@@ -12,12 +12,15 @@ from qc.types import Sample
 _SUBPIXEL = 4
 
 
-def mask_of(sample: Sample, shape_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
+def mask_of(
+    sample: Sample, shape_hw: tuple[int, int], label: str | None = None
+) -> NDArray[np.bool_] | None:
     """Where the defect lies: the mask file, or the regions filled; None where neither is known.
 
     Args:
         sample: with `mask_path`, `regions` or neither.
         shape_hw: of the decoded image.
+        label: fill the regions of this class only; a mask file has no class.
 
     Returns:
         `(H, W)` bool.
@@ -30,7 +33,7 @@ def mask_of(sample: Sample, shape_hw: tuple[int, int]) -> NDArray[np.bool_] | No
     if not sample.regions:
         return None
     mask = np.zeros(shape_hw, np.uint8)
-    for region in sample.regions:
+    for region in (r for r in sample.regions if label in (None, r.label)):
         corners = np.array(region.points)
         if region.is_box:
             left, top = np.maximum(np.rint(corners.min(axis=0)).astype(int), 0)

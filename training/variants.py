@@ -19,8 +19,8 @@ class Variant:
 
     Args:
         image: `(H, W, 3)` uint8.
-        mask: `(H, W)` uint8, 255 on the defect.
-        label: index of the class; that of the defect where one was pasted.
+        mask: `(H, W)` uint8, 255 on the defect; or `(H, W, K)`, 255 on that of each class.
+        labels: indices of the classes; those of the defect where one was pasted.
         has_mask: whether the mask is known.
         source: index of the sample whose defect was pasted, or None.
         applied: what was done, in words.
@@ -28,7 +28,7 @@ class Variant:
 
     image: np.ndarray
     mask: np.ndarray
-    label: int
+    labels: tuple[int, ...]
     has_mask: bool
     source: int | None
     applied: tuple[str, ...]
@@ -64,17 +64,17 @@ class Variants:
                 now and then one that the seed draws.
         """
         images = self.images
-        image, label = images.pixels[index], int(images.labels[index])
-        mask, known = images.masks[index], bool(images.has_mask[index])
+        image, labels = images.pixels[index], images.classes_of(index)
+        mask, known = images.layers.get(index, images.masks[index]), bool(images.has_mask[index])
         pasted = None
-        if label == self.good:
+        if labels == (self.good,):
             mask, known = np.zeros_like(mask), True
             pasted = self._pasted(image, np.random.default_rng([seed, 1]), source)
         if pasted is not None:
-            image, mask, label = pasted.image, pasted.mask, int(images.labels[pasted.source])
+            image, mask, labels = pasted.image, pasted.mask, images.classes_of(pasted.source)
         changed = self._augmentation()(image, mask, seed, known=known)
         source = None if pasted is None else pasted.source
-        return Variant(changed.image, changed.mask, label, known, source, changed.applied)
+        return Variant(changed.image, changed.mask, labels, known, source, changed.applied)
 
     def _pasted(
         self, image: np.ndarray, rng: np.random.Generator, source: int | None

@@ -88,7 +88,7 @@ def show(running: Command, path: Path) -> None:
     stderr.print(table)
     made, height, width = manifest.provenance, *manifest.preprocess.size_hw
     running.say(
-        f"input {height} x {width} {manifest.preprocess.colour}, "
+        f"{manifest.task}, input {height} x {width} {manifest.preprocess.colour}, "
         f"model {manifest.model_bytes} bytes, target {manifest.target}\n"
         f"thresholds for at most {manifest.decision.max_escape:.1%} escape and "
         f"{manifest.decision.max_overkill:.1%} overkill on VAL\n"

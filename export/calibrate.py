@@ -14,6 +14,8 @@ from qc.types import Sample
 def choose_stratified(samples: Sequence[Sample], count: int, seed: int) -> list[Sample]:
     """Take turns over the classes until `count` samples are chosen, at random within a class.
 
+    A sample with several classes may be chosen for any of them, once.
+
     Args:
         samples: of one split.
         count: wanted; fewer where there are not so many.
@@ -27,15 +29,19 @@ def choose_stratified(samples: Sequence[Sample], count: int, seed: int) -> list[
     rng = np.random.default_rng(seed)
     by_class: dict[str, list[Sample]] = {}
     for sample in sorted(samples, key=lambda s: s.sample_id):
-        by_class.setdefault(sample.labels[0], []).append(sample)
+        for label in sorted(set(sample.labels)):
+            by_class.setdefault(label, []).append(sample)
     queues = [list(rng.permutation(len(rows))) for _, rows in sorted(by_class.items())]
     rows_of = [rows for _, rows in sorted(by_class.items())]
-    chosen: list[Sample] = []
+    chosen: dict[str, Sample] = {}
     while len(chosen) < count and any(queues):
         for queue, rows in zip(queues, rows_of, strict=True):
+            while queue and rows[queue[-1]].sample_id in chosen:
+                queue.pop()
             if queue and len(chosen) < count:
-                chosen.append(rows[queue.pop()])
-    return chosen
+                sample = rows[queue.pop()]
+                chosen[sample.sample_id] = sample
+    return list(chosen.values())
 
 
 def calibration_hash(samples: Sequence[Sample]) -> str:

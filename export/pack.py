@@ -103,8 +103,8 @@ def export_run(
         return _result(None, row)
     named = {"split": "val", "classes": classes, "good": good, "decision": decision}
     report = {
-        "val_int8": measure(val, outputs, **named),
-        "val_float": measure(val, exact, **named),
+        "val_int8": measure(val, outputs, **named, task=recipe.model.task),
+        "val_float": measure(val, exact, **named, task=recipe.model.task),
         "candidates": [_stable(row)],
     }
     golden, tolerance = _golden(val, outputs, plain, decision, plan)
@@ -150,7 +150,7 @@ def _facts(plan: RunPlan, converted: Converted, calibration: str) -> dict[str, A
     severity[recipe.data.good] = "good"  # type: ignore[assignment]
     return {
         "name": recipe.name,
-        "task": "multiclass",
+        "task": recipe.model.task,
         "classes": [{"name": name, "severity": severity[name]} for name in plan.classes],
         "preprocess": plan.preprocess.model_dump(),
         "input": converted.input.model_dump(),

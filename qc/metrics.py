@@ -5,7 +5,7 @@ scipy and scikit-learn (the `train` extra) are imported where they are used: the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -17,6 +17,9 @@ Bools = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
 BOOTSTRAPS = 1000
+SHOWN = 0.5
+"""A defect is said to be there from this score on, where a part may have several."""
+
 AUPRO_MAX_FPR = 0.3
 """Bergmann et al., "MVTec AD", CVPR 2019: the per-region overlap is averaged up to this rate."""
 
@@ -137,6 +140,87 @@ def classification(score: Floats, labels: NDArray[Any], classes: Sequence[str]) 
             classes[i]: {classes[j]: int(matrix[i, j]) for j in indices} for i in indices
         },
     }
+
+
+def labels_said(score: Floats, good: int, several: bool) -> Bools:
+    """The classes a model gives each part.
+
+    Args:
+        score: `(N, K)`.
+        good: index of the good class.
+        several: each defect from a score of 0.5 on, good where there is none; else the class with
+            the highest score.
+
+    Returns:
+        `(N, K)` bool.
+    """
+    if not several:
+        return np.asarray(np.arange(score.shape[1]) == score.argmax(axis=1)[:, None])
+    found = score >= SHOWN
+    found[:, good] = False
+    found[:, good] = ~found.any(axis=1)
+    return np.asarray(found)
+
+
+def of_each_class(
+    truth: Bools, said: Bools, score: Floats, classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Each class against all others.
+
+    Args:
+        truth: `(N, K)`, the classes that each part has.
+        said: `(N, K)`, those that the model gives it.
+        score: `(N, K)`.
+        classes: their names.
+
+    Returns:
+        By name: n, parts of the class; f1 of `said`; auroc and average_precision of its score. All
+        but n are None where they are not defined: the class, or any other part, does not occur.
+    """
+    found = {}
+    for k, name in enumerate(classes):
+        n, right = int(truth[:, k].sum()), int((truth[:, k] & said[:, k]).sum())
+        found[name] = {
+            "auroc": auroc(truth[:, k], score[:, k]),
+            "average_precision": average_precision(truth[:, k], score[:, k]),
+            "f1": 2 * right / (n + int(said[:, k].sum())) if n else None,
+            "n": n,
+        }
+    return found
+
+
+def mean_average_precision(each: Mapping[str, Mapping[str, Any]], good: str) -> float | None:
+    """Mean over the defect classes that occur, of what `of_each_class` found; None without any."""
+    found = [row["average_precision"] for name, row in each.items() if name != good and row["n"]]
+    return float(np.mean(found)) if found else None
+
+
+def several_labels(truth: Bools, said: Bools) -> dict[str, Any]:
+    """`classification` where a part may have several defects.
+
+    Args:
+        truth, said: `(N, K)`, the classes that a part has and those that the model gives it.
+
+    Returns:
+        accuracy: share of parts whose classes are all right and none too many ("subset accuracy",
+        "exact match"); macro_f1 over the classes that occur; confusion: None, since a part has no
+        one class to be taken for another.
+    """
+    both = truth & said
+    n = truth.sum(axis=0)
+    f1 = 2 * both.sum(axis=0)[n > 0] / (n + said.sum(axis=0))[n > 0]
+    return {
+        "accuracy": float((truth == said).all(axis=1).mean()),
+        "macro_f1": float(f1.mean()),
+        "confusion": None,
+    }
+
+
+def calibration_of_several(truth: Bools, score: Floats, good: int) -> float:
+    """`expected_calibration_error` of the question "is this defect there", over all defects."""
+    there = np.delete(score, good, axis=1).ravel()
+    labels = np.delete(truth, good, axis=1).ravel().astype(int)
+    return expected_calibration_error(np.stack([1 - there, there], axis=1), labels)
 
 
 def latency_percentiles(milliseconds: Sequence[float]) -> tuple[float | None, float | None]:

@@ -229,6 +229,12 @@ def evaluation_lines(found: dict[str, Any]) -> list[str]:
         f"accuracy   {found['accuracy']:.3f}   macro-F1 {found['macro_f1']:.3f}   "
         f"ECE {found['calibration']['ece']:.3f}",
     ]
+    if found["confusion"] is None:
+        lines.append("           accuracy: parts with exactly the right defects, none too many")
+    if found["map"] is not None:
+        defects = list(found["per_class"].items())[1:]
+        least, name = min((row["average_precision"], c) for c, row in defects if row["n"])
+        lines.append(f"mean AP    {found['map']:.3f} over the defects; lowest {name} {least:.3f}")
     if found["escape"] is not None:
         lines += [
             f"escape     {with_interval(found['escape'], found['escape_ci'], '.1%')}",

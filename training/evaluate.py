@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from qc import metrics
 from qc.bundle import Predictor
 from qc.decide import DecisionSpec, decide, defect_scores
-from qc.types import Prediction, Verdict
+from qc.types import Prediction, Task, Verdict
 from training.pipeline import Images, Progress
 from training.split import group_of
 
@@ -83,11 +82,17 @@ def verdicts(
     ]
 
 
-def quick_figures(images: Images, score: np.ndarray, good: int) -> dict[str, float]:
+def quick_figures(
+    images: Images, score: np.ndarray, good: int, task: Task = "multiclass"
+) -> dict[str, float]:
     """What is watched while training: AUROC good against defect, and macro-F1."""
-    names = [str(k) for k in range(score.shape[1])]
     area = metrics.auroc(images.labels != good, defect_scores(score, good))
-    found = metrics.classification(score, images.labels, names)
+    if task == "multilabel":
+        said = metrics.labels_said(score, good, several=True)
+        found = metrics.several_labels(images.truth(score.shape[1]), said)
+    else:
+        names = [str(k) for k in range(score.shape[1])]
+        found = metrics.classification(score, images.labels, names)
     return {"auroc": float("nan") if area is None else area, "macro_f1": found["macro_f1"]}
 
 
@@ -99,8 +104,13 @@ def measure(
     classes: Sequence[str],
     good: str,
     decision: DecisionSpec | None,
+    task: Task = "multiclass",
 ) -> dict[str, Any]:
     """The keys of `qc evaluate --json`.
+
+    Where a part may have several defects, accuracy is the share of parts with exactly the right
+    ones, each counted from a score of 0.5 on, and confusion is None. `per_class` is each class
+    against all others, `map` the mean of the defects' average precision, whatever the task.
 
     Args:
         images: the decoded split.
@@ -109,25 +119,37 @@ def measure(
         classes, good: names in the order of the scores.
         decision: thresholds, or None for a run, which has none: then escape, overkill and review
             are None.
+        task: of the model.
     """
     good_index = list(classes).index(good)
     is_defect = images.labels != good_index
     value = defect_scores(outputs.score, good_index)
     groups = [group_of(s) for s in images.samples]
-    of_class = Counter(s.labels[0] for s in images.samples)
+    truth = images.truth(len(classes))
+    several = task == "multilabel"
+    said = metrics.labels_said(outputs.score, good_index, several)
+    each = metrics.of_each_class(truth, said, outputs.score, classes)
+    if several:
+        right = metrics.several_labels(truth, said)
+        ece = metrics.calibration_of_several(truth, outputs.score, good_index)
+    else:
+        right = metrics.classification(outputs.score, images.labels, classes)
+        ece = metrics.expected_calibration_error(outputs.score, images.labels)
     area = metrics.auroc(is_defect, value)
     figures: dict[str, Any] = {
         "split": split,
         "n": len(images),
         "groups": len(set(groups)),
-        "classes": {c: of_class.get(c, 0) for c in classes},
-        **metrics.classification(outputs.score, images.labels, classes),
+        "classes": {name: row["n"] for name, row in each.items()},
+        **right,
         "auroc": area,
         "auroc_ci": None if area is None else metrics.auroc_interval(is_defect, value, groups),
         "average_precision": metrics.average_precision(is_defect, value),
         **_rates(outputs, decision, is_defect, classes, good),
         "localisation": _localisation(images, outputs, good_index, groups),
-        "calibration": {"ece": metrics.expected_calibration_error(outputs.score, images.labels)},
+        "calibration": {"ece": ece},
+        "map": metrics.mean_average_precision(each, good),
+        "per_class": each,
     }
     return figures
 
@@ -159,10 +181,13 @@ def _rates(
 def _localisation(
     images: Images, outputs: Outputs, good: int, groups: Sequence[str]
 ) -> dict[str, Any]:
+    """The map of the likeliest defect, as a person sees it, against the mask of that defect."""
     known = images.has_mask
     if outputs.attention is None or not known.any():
         return metrics.localisation(np.zeros((1, 1, 1)), np.zeros((1, 1, 1), bool))
     likely = likely_defects(outputs.score, good)
     maps = outputs.attention[np.arange(len(likely)), :, :, likely]
     of_known = np.asarray(groups)[known].tolist()
-    return metrics.localisation(maps[known], images.masks[known] > 127, of_known)
+    rows = np.flatnonzero(known)
+    masks = np.stack([images.mask_of_class(i, likely[i]) for i in rows]) > 127
+    return metrics.localisation(maps[known], masks, of_known)

@@ -16,6 +16,7 @@ stays as it was when the weights are random shows the picture, not what the mode
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -61,12 +62,14 @@ def faithfulness(
     run: Run,
     randomise: Callable[[int], Run | None],
     *,
+    several: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The `faithfulness` object of `qc evaluate --json`.
 
-    The map is that of the likeliest defect class, the score that of any defect. Cells are taken
+    The map is that of the likeliest defect class, the score that of any defect; where a part may
+    have several, that of the same one, for another one may stay in the picture. Cells are taken
     out whole; equal ones come in a random order, so that a flat map is a random order.
 
     Args:
@@ -74,6 +77,7 @@ def faithfulness(
         good: index of the good class.
         run: the model.
         randomise: the same model with random weights by a seed, or None where it cannot be done.
+        several: a part may have several defects, each with a score of its own.
         seed: of the sample and the random orders.
         progress: told of pictures done.
 
@@ -99,7 +103,8 @@ def faithfulness(
     maps = before.attention[np.arange(len(likely)), :, :, likely]
     curves = []
     for i, (image, sound) in enumerate(zip(pixels, most_alike(pixels, fine), strict=True)):
-        curves.append(_areas(image, fine[sound], maps[i], good, run, rng))
+        shown = int(likely[i]) if several else None
+        curves.append(_areas(image, fine[sound], maps[i], partial(_score, run, good, shown), rng))
         if progress is not None:
             progress(i + 1, len(pixels) + RANDOMISED)
     by_map, by_chance = np.array([c[0] for c in curves]), np.array([c[1] for c in curves])
@@ -129,12 +134,17 @@ def faithfulness(
     return {**values, "n": len(defects)}
 
 
+def _score(run: Run, good: int, shown: int | None, pictures: np.ndarray) -> np.ndarray:
+    """Score `(N,)` of any defect, or of one."""
+    score = run(pictures).score
+    return defect_scores(score, good) if shown is None else score[:, shown]
+
+
 def _areas(
     image: np.ndarray,
     sound: np.ndarray,
     evidence: np.ndarray,
-    good: int,
-    run: Run,
+    score_of: Callable[[np.ndarray], np.ndarray],
     rng: np.random.Generator,
 ) -> tuple[tuple[float, float], tuple[float, float], float, float]:
     """Areas of deletion and insertion, by the map and by chance; the score whole and removed."""
@@ -145,7 +155,7 @@ def _areas(
         first = [rank < k for k in counts[1:-1]]
         pictures += [mixed(image, sound, cut) for cut in first]
         pictures += [mixed(sound, image, cut) for cut in first]
-    score = defect_scores(run(np.stack(pictures)).score, good).astype(float)
+    score = score_of(np.stack(pictures)).astype(float)
     whole, nothing, rest = score[0], score[1], score[2:].reshape(2, 2, len(counts) - 2)
     share = counts / cells
     areas = [

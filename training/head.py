@@ -128,5 +128,5 @@ def _maps(defects: Any) -> Any:
     Maps joined to others must have their scale, which beside the reshaping of log-sum-exp leaves
     floats in the int8 graph; a difference has a scale of its own.
     """
-    first = np.eye(1, defects.shape[-1] + 1, dtype="float32")[0]
+    first = ops.cast(np.eye(1, defects.shape[-1] + 1)[0], defects.dtype)
     return ops.pad(defects, [(0, 0)] * 3 + [(1, 0)]) - _greatest(defects) * first

@@ -43,7 +43,7 @@ class Cell:
     Args:
         image: `(H, W, 3)` uint8.
         mask: `(H, W)` uint8, or None where it is not known.
-        title: the class.
+        title: the classes.
         words: what was done, or the sample.
         pasted: the defect was pasted.
     """
@@ -99,7 +99,8 @@ def _choose(plan: RunPlan, images: int, rng: np.random.Generator) -> dict[str, l
     """A few TRAIN samples of each class, those with a mask first; no class is left out."""
     found: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in plan.of_split("train"):
-        found[sample.labels[0]].append(sample)
+        for label in set(sample.labels):
+            found[label].append(sample)
     chosen = {}
     for name in plan.classes:
         if name in found:
@@ -140,26 +141,32 @@ def _rows(
         for sample in samples:
             index = at[sample.sample_id]
             drawn = [variants.draw(index, s) for s in seeds()]
-            yield [_untouched(images, index, name), *(_cell(v, classes) for v in drawn)]
+            yield [_untouched(images, index, classes), *(_cell(v, classes) for v in drawn)]
         if variants.defects is None or name == plan.recipe.data.good:
             continue
         sources = variants.defects.of_class(classes.index(name))
         parts = np.flatnonzero(images.labels == good)
         for source in rng.permutation(sources)[: len(samples)]:
             drawn = [variants.draw(int(rng.choice(parts)), s, source=int(source)) for s in seeds()]
-            yield [_untouched(images, int(source), name), *(_cell(v, classes) for v in drawn)]
+            yield [_untouched(images, int(source), classes), *(_cell(v, classes) for v in drawn)]
 
 
-def _untouched(images: Images, index: int, name: str) -> Cell:
+def _untouched(images: Images, index: int, classes: Sequence[str]) -> Cell:
     known = images.has_mask[index]
     words = f"as it is{'' if known else ', no mask'} {_tail(images.samples[index].sample_id)}"
-    return Cell(images.pixels[index], images.masks[index] if known else None, name, words)
+    title = _title(images.classes_of(index), classes)
+    return Cell(images.pixels[index], images.masks[index] if known else None, title, words)
+
+
+def _title(labels: Sequence[int], classes: Sequence[str]) -> str:
+    return " + ".join(classes[k] for k in labels)
 
 
 def _cell(variant: Variant, classes: Sequence[str]) -> Cell:
-    mask = variant.mask if variant.has_mask else None
+    mask = variant.mask if variant.mask.ndim == 2 else variant.mask.max(axis=2)
     words = ", ".join(variant.applied) or "unchanged"
-    return Cell(variant.image, mask, classes[variant.label], words, variant.source is not None)
+    title, pasted = _title(variant.labels, classes), variant.source is not None
+    return Cell(variant.image, mask if variant.has_mask else None, title, words, pasted)
 
 
 def _heading(recipe: Recipe, seed: int) -> list[str]:

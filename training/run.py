@@ -20,6 +20,7 @@ from qc.recipe import Recipe, dataset_path, read_recipe
 from qc.types import Sample
 from training.datasets import load_samples
 from training.split import apply_split, refuse_leaks, split_hash, split_samples, write_split
+from training.task import fit_labels
 
 _VERSIONS = (
     "attention-qc",
@@ -40,7 +41,7 @@ class RunPlan:
         recipe: with its seed.
         data: the dataset, resolved.
         classes: class names in the order of the scores, the good one first.
-        samples: all samples with their splits.
+        samples: all samples with their splits, labelled as the recipe's task wants.
         split_hash, weights_hash: identities; the latter empty without pretrained weights from a
         file.
     """
@@ -86,6 +87,15 @@ def plan_run(
         recipe = recipe.model_copy(update={"seed": seed})
     place = dataset_path(recipe, recipe_path, data)
     _, samples = load_samples(place, recipe.data.format, recipe.data.options)
+    _classes(samples, recipe.data.good, place)
+    if recipe.data.split is None and all(s.split is not None for s in samples):
+        refuse_leaks(samples, place)
+    elif recipe.data.split is None:
+        samples = split_samples(samples, seed=recipe.seed, shares=recipe.data.shares)
+    else:
+        samples = apply_split(samples, recipe_path.parent / recipe.data.split)
+    # after the split, which deals out every class that the dataset knows
+    samples = fit_labels(samples, recipe.model.task, recipe.data.good)
     classes = _classes(samples, recipe.data.good, place)
     unknown = sorted(set(recipe.data.severity) - set(classes[1:]))
     if unknown:
@@ -95,12 +105,6 @@ def plan_run(
             expected=", ".join(classes[1:]),
             found=", ".join(unknown),
         )
-    if recipe.data.split is None and all(s.split is not None for s in samples):
-        refuse_leaks(samples, place)
-    elif recipe.data.split is None:
-        samples = split_samples(samples, seed=recipe.seed, shares=recipe.data.shares)
-    else:
-        samples = apply_split(samples, recipe_path.parent / recipe.data.split)
     return _plan(runs, recipe, place, classes, samples, weights)
 
 
@@ -113,7 +117,7 @@ def _plan(
     weights: Path | None,
 ) -> RunPlan:
     for split in ("train", "val", "test"):
-        here = {s.labels[0] for s in samples if s.split == split}
+        here = {label for s in samples if s.split == split for label in s.labels}
         if recipe.data.good not in here or len(here) < 2:
             raise DataError(
                 f"split '{split}' needs good parts and defects",
@@ -204,6 +208,7 @@ def open_run(path: Path, data: Path | None = None) -> RunPlan:
         place = dataset_path(recipe, path / "recipe.toml", data)
     _, samples = load_samples(place, recipe.data.format, recipe.data.options)
     samples = apply_split(samples, path / "split.csv")
+    samples = fit_labels(samples, recipe.model.task, recipe.data.good)
     return RunPlan(path, recipe, place, classes, tuple(samples), *hashes)
 
 

@@ -87,6 +87,7 @@ def evaluate_run(
         classes=plan.classes,
         good=plan.recipe.data.good,
         decision=decision,
+        task=plan.recipe.model.task,
     )
     if not faithful:
         return {**figures, "faithfulness": None}
@@ -96,7 +97,14 @@ def evaluate_run(
 
     good = plan.classes.index(plan.recipe.data.good)
     with running.step("check the map") as tell:
-        found = faithfulness(images, good, partial(run_keras, model), randomise, progress=tell)
+        found = faithfulness(
+            images,
+            good,
+            partial(run_keras, model),
+            randomise,
+            several=plan.recipe.model.task == "multilabel",
+            progress=tell,
+        )
     return {**figures, "faithfulness": found}
 
 
@@ -136,6 +144,7 @@ def evaluate_bundle(
         classes=manifest.class_names,
         good=manifest.good,
         decision=manifest.decision,
+        task=manifest.task,
     )
     if not faithful:
         return {**figures, "faithfulness": None}
@@ -147,6 +156,11 @@ def evaluate_bundle(
     good = manifest.class_names.index(manifest.good)
     with running.step("check the map") as tell:
         found = faithfulness(
-            images, good, partial(run_predictor, predictor), randomise, progress=tell
+            images,
+            good,
+            partial(run_predictor, predictor),
+            randomise,
+            several=manifest.task == "multilabel",
+            progress=tell,
         )
     return {**figures, "faithfulness": found}

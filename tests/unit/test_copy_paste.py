@@ -61,7 +61,7 @@ def test_a_pasted_defect_by_hand() -> None:
     for found in _all(images, PASTE):
         top, left, high, wide = _spot(found.mask)
         assert (high, wide) == (8, 6) and (found.mask > 0).sum() == 48
-        assert found.label == 2 and found.has_mask and found.source == 1
+        assert found.labels == (2,) and found.has_mask and found.source == 1
         assert (found.image[found.mask > 0] == 10).all()
         far = np.ones((SIDE, SIDE), bool)
         reach = np.s_[max(top - RIM, 0) : top + high + RIM, max(left - RIM, 0) : left + wide + RIM]
@@ -246,7 +246,7 @@ def test_the_share_of_good_parts_that_get_a_defect() -> None:
     found = _all(images, PASTE.model_copy(update={"copy_paste": 0.3}), 400)
     assert abs(sum(v.source is not None for v in found) - 120) < 30
     for one in found:
-        assert (one.label == 1) == (one.source is not None) == bool(one.mask.any())
+        assert (one.labels == (1,)) == (one.source is not None) == bool(one.mask.any())
 
 
 def test_a_defect_gets_no_second_one_and_none_is_pasted_unasked() -> None:
@@ -260,7 +260,7 @@ def test_a_defect_gets_no_second_one_and_none_is_pasted_unasked() -> None:
 def test_a_wanted_defect_is_pasted_for_certain() -> None:
     images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)), (2, 100, (20, 30, 4, 4)))
     variants = Variants(images, 0, PASTE.model_copy(update={"copy_paste": 0.01}))
-    assert [variants.draw(0, seed, source=2).label for seed in range(5)] == [2] * 5
+    assert [variants.draw(0, seed, source=2).labels for seed in range(5)] == [(2,)] * 5
 
 
 def test_the_seed_decides_also_between_threads() -> None:
@@ -275,5 +275,5 @@ def test_the_seed_decides_also_between_threads() -> None:
     for one, other in zip(serial, threads, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.mask, other.mask)
-        assert (one.label, one.source, one.applied) == (other.label, other.source, other.applied)
-    assert {v.label for v in serial[::3]} == {0, 1, 2}
+        assert (one.labels, one.source, one.applied) == (other.labels, other.source, other.applied)
+    assert {v.labels for v in serial[::3]} == {(0,), (1,), (2,)}

@@ -215,7 +215,7 @@ def _said(check: dict[str, Any] | None) -> str:
     found = {
         "split": "test", "n": 9, "groups": 3, "auroc": None, "auroc_ci": None, "accuracy": 0.5,
         "macro_f1": 0.5, "calibration": {"ece": 0.1}, "escape": None, "localisation": place,
-        "faithfulness": check,
+        "faithfulness": check, "confusion": {}, "map": None,
     }  # fmt: skip
     return "\n".join(evaluation_lines(found))
 

@@ -56,6 +56,25 @@ def _defect(image: Image) -> float:
     return float(image[0, 0, 0]) / 256
 
 
+def test_each_task_is_known_and_a_binary_one_has_one_defect(tmp_path: Path) -> None:
+    golden = Golden(np.zeros((0,)), np.zeros((0,)), None, ())
+
+    def written(task: str, **changes: Any) -> str:
+        given = _facts() | {"task": task} | changes
+        file = tmp_path / f"{task}.tflite"
+        return write_bundle(file, model=MODEL, golden=golden, report=REPORT, facts=given).task
+
+    assert [written(t) for t in ("multiclass", "binary", "multilabel")][1] == "binary"
+    with pytest.raises(ValidationError, match="task"):
+        written("ranking")
+    names = ("good", "hole", "stain")
+    three = [{"name": n, "severity": "good" if n == "good" else "major"} for n in names]
+    level = dict.fromkeys(names[1:], 0.5)
+    decision = _facts()["decision"] | {"ok_below": level, "ng_above": level}
+    with pytest.raises(ValidationError, match="a binary task has one defect class"):
+        written("binary", classes=three, decision=decision)
+
+
 class _FirstPixel:
     """A predictor: the first pixel over 256 is the defect score; `shift` is its error."""
 

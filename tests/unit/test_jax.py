@@ -25,6 +25,7 @@ path = "parts"
 good = "good"
 
 [model]
+task = "{task}"
 backbone = "inverted_residual"
 size_hw = [32, 32]
 stride = 8
@@ -60,11 +61,12 @@ np.savez(recipe.parent / "jax.npz", pixels=val.pixels[:8], **found)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_what_jax_trained_is_the_same_model_on_tensorflow(
-    tmp_path: Path, drawn_parts: Path
+    task: str, tmp_path: Path, drawn_parts: Path
 ) -> None:
     recipe = tmp_path / "toy.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(RECIPE.format(task=task))
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(recipe), str(drawn_parts)],
         env={**os.environ, "KERAS_BACKEND": "jax"},

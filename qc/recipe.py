@@ -68,6 +68,7 @@ class ModelTable(_Table):
             by its own name where the set has only one; "multilabel": a part may have several.
         backbone: file name in training/backbones.
         block: file name in training/blocks, or "none".
+        block_options: arguments of the block's own, such as ratio or heads; the rest as it says.
         block_at: stages of the backbone that get a block, such as ["stage2", "neck"]; none: all.
         size_hw: model input in pixels.
         stride: input pixels for one cell of the map.
@@ -77,11 +78,13 @@ class ModelTable(_Table):
         trainable_from: name of the first backbone layer that learns; None: all learn.
         dropout: share of the features dropped before the head.
         pooling: file name in training/poolings: how a class's map becomes its logit.
+        pooling_options: arguments of the pooling's own, such as sharpness.
     """
 
     task: Task = "multiclass"
     backbone: str
     block: str = "cbam"
+    block_options: dict[str, Any] = {}
     block_at: tuple[str, ...] = ()
     size_hw: tuple[int, int]
     stride: Literal[8, 16] = 16
@@ -91,9 +94,12 @@ class ModelTable(_Table):
     trainable_from: str | None = None
     dropout: float = Field(default=0.1, ge=0, lt=1)
     pooling: str = "mean_max"
+    pooling_options: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _divisible(self) -> ModelTable:
+    def _fits(self) -> ModelTable:
+        if self.block == "none" and self.block_options:
+            raise ValueError("block_options are of a block, and block is 'none'")
         if any(side < 32 or side % self.stride for side in self.size_hw):
             raise ValueError(f"size_hw must be multiples of stride {self.stride}, at least 32")
         if self.pyramid and any(side % (2 * self.stride) for side in self.size_hw):

@@ -64,12 +64,14 @@ class EvidenceHead(keras.layers.Layer):
             raise ValueError(f"activation must be softmax or sigmoid, found {activation!r}")
         self.classes, self.activation = classes, activation
         if isinstance(pooling, str):
-            pooling = plugins.resolve("pooling", pooling).Pooling(name="pooling")
+            pooling = plugins.resolve("pooling", pooling).Pooling(
+                name="pooling", dtype=self.dtype_policy.name
+            )
         self.pooling = pooling
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         maps = self.classes if self.activation == "softmax" else self.classes - 1
-        self.evidence = keras.layers.Conv2D(maps, 1, name="evidence")
+        self.evidence = keras.layers.Conv2D(maps, 1, name="evidence", dtype=self.dtype_policy)
         self.evidence.build(input_shape)
         self.pooling.build(input_shape, (*input_shape[:-1], maps))
         self.gain = self.add_weight(

@@ -11,6 +11,9 @@ from qc import plugins
 from qc.errors import RecipeError
 from qc.recipe import ModelTable
 from training.head import EvidenceHead
+from training.options import check_options, make_layer
+
+_BLOCK_OPTIONS = "model.block_options"
 
 
 def build_model(table: ModelTable, classes: int, weights: Path | None = None) -> keras.Model:
@@ -26,7 +29,7 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
         `(B, h, w, K)`.
 
     Raises:
-        RecipeError: no such backbone, block or weights.
+        RecipeError: no such backbone, block, option or weights.
     """
     if weights is not None and table.weights != "none":
         table = table.model_copy(update={"weights": str(weights)})
@@ -45,12 +48,23 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
     if table.dropout:
         features = keras.layers.SpatialDropout2D(table.dropout, name="dropout")(features)
     activation = "softmax" if table.task == "multiclass" else "sigmoid"
-    head = EvidenceHead(classes, table.pooling, activation, name="head")
+    head = EvidenceHead(classes, _pooling(table), activation, name="head", dtype="float32")
     score, attention_map = head(features)
     # a name of its own for each output, so that the graph's tensors can be told apart
-    score = keras.layers.Identity(name="score")(score)
-    attention_map = keras.layers.Identity(name="attention")(attention_map)
+    score = keras.layers.Identity(name="score", dtype="float32")(score)
+    attention_map = keras.layers.Identity(name="attention", dtype="float32")(attention_map)
     return keras.Model(inputs, {"score": score, "attention": attention_map}, name="inspector")
+
+
+def _pooling(table: ModelTable) -> keras.layers.Layer:
+    return make_layer(
+        plugins.resolve("pooling", table.pooling).Pooling,
+        f"pooling {table.pooling}",
+        table.pooling_options,
+        "model.pooling_options",
+        name="pooling",
+        dtype="float32",
+    )
 
 
 class _Places:
@@ -62,14 +76,17 @@ class _Places:
         self.block: Any = None
         if table.block != "none":
             self.block = plugins.resolve("block", table.block).Block
+            self.given = (self.block, f"block {table.block}", table.block_options, _BLOCK_OPTIONS)
+            check_options(*self.given)
 
     def attend(self, features: Any, stage: str) -> Any:
         """The features of a stage, through a block where one is wanted there."""
         self.known.append(stage)
         if self.block is None or (self.table.block_at and stage not in self.table.block_at):
             return features
+        block = make_layer(*self.given, name=f"{stage}_attention")
         try:
-            return self.block(name=f"{stage}_attention")(features)
+            return block(features)
         except ValueError as error:
             raise RecipeError(
                 f"block {self.table.block} does not fit {stage} of this model",

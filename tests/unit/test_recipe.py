@@ -172,6 +172,8 @@ def test_the_digest_is_of_the_values_and_not_of_the_text(tmp_path: Path) -> None
         ("seed = 4", "seed = 5"),
         ('path = "parts"', 'path = "others"'),
         ("[64, 96]", "[96, 64]"),
+        ("[64, 96]", "[64, 96]\nblock_options = {ratio = 4}"),
+        ("[64, 96]", "[64, 96]\npooling_options = {cap = 2.0}"),
         ("rotate_deg = 3.0", "rotate_deg = 3.5"),
         ('crack = "critical"', 'crack = "major"'),
         ("max_escape = 0.01", "max_escape = 0.02"),

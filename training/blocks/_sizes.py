@@ -18,6 +18,12 @@ def check_odd(name: str, value: object) -> None:
         raise ValueError(f"{name} must be odd, found {value}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise ValueError where an argument is not true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, found {value!r}")
+
+
 def channels_of(input_shape: Shape) -> int:
     """C of `(B, H, W, C)`; ValueError where it is not known, or this is no feature map."""
     if len(input_shape) != 4:

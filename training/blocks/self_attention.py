@@ -30,7 +30,7 @@ from training.blocks._attention import (
     softmax_mix,
     split_heads,
 )
-from training.blocks._sizes import Shape, channels_of, check_whole, map_of
+from training.blocks._sizes import Shape, channels_of, check_flag, check_whole, map_of
 
 
 @keras.saving.register_keras_serializable(package="qc")
@@ -48,13 +48,14 @@ class SelfAttention(keras.layers.Layer):
         `(B, H, W, C)`, as the input.
 
     Raises:
-        ValueError: heads below 1, channels that are no multiple of heads, or features whose
-            height, width or channels are not known.
+        ValueError: heads below 1, relative not true or false, channels that are no multiple of
+            heads, or features whose height, width or channels are not known.
     """
 
     def __init__(self, heads: int = 4, relative: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_whole("heads", heads)
+        check_flag("relative", relative)
         self.heads = heads
         self.relative = relative
 

@@ -28,9 +28,13 @@ class AdditivePooling(_attention.HiddenAttentionPooling):
     """
 
     def build(self, features_shape: Shape, evidence_shape: Shape) -> None:
-        self.query = keras.layers.Conv2D(self.channels, 1, use_bias=False, name="query")
-        self.key = keras.layers.Conv2D(self.channels, 1, name="key")
-        self.score = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", name="score")
+        self.query = keras.layers.Conv2D(
+            self.channels, 1, use_bias=False, name="query", dtype=self.dtype_policy
+        )
+        self.key = keras.layers.Conv2D(self.channels, 1, name="key", dtype=self.dtype_policy)
+        self.score = keras.layers.Conv2D(
+            1, 1, kernel_initializer="zeros", name="score", dtype=self.dtype_policy
+        )
         self.query.build((None, 1, 1, features_shape[-1]))
         self.key.build(features_shape)
         self.score.build((*features_shape[:-1], self.channels))

@@ -26,9 +26,15 @@ class GatedPooling(_attention.HiddenAttentionPooling):
     """
 
     def build(self, features_shape: Shape, evidence_shape: Shape) -> None:
-        self.value = keras.layers.Conv2D(self.channels, 1, activation="tanh", name="value")
-        self.gate = keras.layers.Conv2D(self.channels, 1, activation="sigmoid", name="gate")
-        self.score = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", name="score")
+        self.value = keras.layers.Conv2D(
+            self.channels, 1, activation="tanh", name="value", dtype=self.dtype_policy
+        )
+        self.gate = keras.layers.Conv2D(
+            self.channels, 1, activation="sigmoid", name="gate", dtype=self.dtype_policy
+        )
+        self.score = keras.layers.Conv2D(
+            1, 1, kernel_initializer="zeros", name="score", dtype=self.dtype_policy
+        )
         self.value.build(features_shape)
         self.gate.build(features_shape)
         self.score.build((*features_shape[:-1], self.channels))

@@ -30,8 +30,10 @@ class MultiplicativePooling(_attention.HiddenAttentionPooling):
     """
 
     def build(self, features_shape: Shape, evidence_shape: Shape) -> None:
-        self.query = keras.layers.Conv2D(self.channels, 1, name="query")
-        self.key = keras.layers.Conv2D(self.channels, 1, kernel_initializer="zeros", name="key")
+        self.query = keras.layers.Conv2D(self.channels, 1, name="query", dtype=self.dtype_policy)
+        self.key = keras.layers.Conv2D(
+            self.channels, 1, kernel_initializer="zeros", name="key", dtype=self.dtype_policy
+        )
         self.query.build((None, 1, 1, features_shape[-1]))
         self.key.build(features_shape)
         super().build(features_shape, evidence_shape)

@@ -25,7 +25,9 @@ class SeqPooling(_attention.AttentionPooling):
     """
 
     def build(self, features_shape: Shape, evidence_shape: Shape) -> None:
-        self.score = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", name="score")
+        self.score = keras.layers.Conv2D(
+            1, 1, kernel_initializer="zeros", name="score", dtype=self.dtype_policy
+        )
         self.score.build(features_shape)
         super().build(features_shape, evidence_shape)
 

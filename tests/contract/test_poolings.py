@@ -56,8 +56,8 @@ before it have 256 levels each, and random weights spread more than trained ones
 these weights: 0.015 to 0.051; over four draws: 0.12."""
 
 SIGMOID_SCORE = 0.15
-"""The same of a sigmoid head: a softmax takes off what all logits are shifted by, a sigmoid does not.
-Measured with these weights: 0.012 to 0.104, for good or not with `mean`."""
+"""The same of a sigmoid head, which does not take off what all logits are shifted by. Measured
+with these weights: 0.012 to 0.104, for good or not with `mean`."""
 
 pytestmark = [pytest.mark.parametrize("name", POOLINGS), pytest.mark.usefixtures("repeatable")]
 

@@ -21,6 +21,7 @@ seed = 1
 [data]
 path = "parts"
 good = "good"
+shares = [0.5, 0.34, 0.16]
 
 [model]
 task = "multilabel"
@@ -31,7 +32,7 @@ stride = 8
 width = 0.5
 
 [train]
-epochs = 6
+epochs = 9
 batch_size = 16
 learning_rate = 4e-3
 average = 0.9
@@ -54,7 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("tensorflow is not installed")
     folder = tmp_path_factory.mktemp("several")
-    draw_two_defects(folder / "parts", seed=4, lots=8, parts_per_lot=32, paint=True)
+    draw_two_defects(folder / "parts", seed=4, lots=12, parts_per_lot=32, paint=True)
     (folder / "two.toml").write_text(RECIPE)
     return folder
 

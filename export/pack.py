@@ -12,6 +12,7 @@ import numpy as np
 
 from export.calibrate import calibration_hash, choose_stratified
 from export.convert import Converted, to_int8
+from export.cost import cost
 from export.fit_decision import fit_decision
 from export.parity import candidate, compare, why_not
 from qc import plugins
@@ -97,6 +98,7 @@ def export_run(
         float(np.median(outputs.infer_ms)),
         **parity,
         kernel_agreement=_same_verdicts(outputs, plain, decision, plan),
+        **cost(converted.model),
         why_not=reason,
     )
     if reason is not None:

@@ -212,6 +212,10 @@ def evaluate(
         Path | None, typer.Option(help="The run of a bundle that lies somewhere else.")
     ] = None,
     data: DataOption = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="CSV of what the model says of each part."),
+    ] = None,
     faithfulness: Annotated[
         bool, typer.Option(help="Check that the map shows what the score rests on.")
     ] = True,
@@ -227,6 +231,7 @@ def evaluate(
             run=run,
             data=data,
             faithful=faithfulness,
+            predictions=predictions,
         )
 
 

@@ -244,6 +244,14 @@ LOCALISATION = (
 )
 
 
+def points_at(maps: Floats, masks: Bools) -> Bools:
+    """Whether the hottest cell of each map touches its mask, `(N,)`; shapes as `localisation`."""
+    n, rows, columns = maps.shape
+    cells = masks.reshape(n, rows, masks.shape[1] // rows, columns, masks.shape[2] // columns)
+    touched = cells.any(axis=(2, 4)).reshape(n, -1)
+    return np.asarray(touched[np.arange(n), maps.reshape(n, -1).argmax(axis=1)])
+
+
 def localisation(maps: Floats, masks: Bools, groups: Sequence[str] | None = None) -> dict[str, Any]:
     """How well maps find the defects.
 
@@ -276,8 +284,7 @@ def localisation(maps: Floats, masks: Bools, groups: Sequence[str] | None = None
     covered = np.asarray(cells.mean(axis=(2, 4)))[with_defect]
     touched = covered > 0
     evidence = maps[with_defect]
-    hottest = evidence.reshape(found, -1).argmax(axis=1)
-    hit = touched.reshape(found, -1)[np.arange(found), hottest]
+    hit = points_at(evidence, masks[with_defect])
     names = np.arange(n).astype(str) if groups is None else np.asarray(groups)
     centre = touched[:, (rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1]
     positive = np.maximum(evidence, 0)

@@ -180,6 +180,8 @@ class TrainTable(_Table):
             since a mixed part has no mask.
         early_stop_epochs: stop after so many epochs without a better one on VAL; 0: never.
         xla: compile the training step with XLA; None: as Keras decides.
+        precision: "float32", "mixed_float16", or "auto": mixed where there is a GPU.
+        gpus: "one", or "all" of this host, which share each batch.
     """
 
     epochs: int = Field(ge=1)
@@ -197,6 +199,8 @@ class TrainTable(_Table):
     mixup: float = Field(default=0.0, ge=0, le=4)
     early_stop_epochs: int = Field(default=0, ge=0)
     xla: bool | None = None
+    precision: Literal["auto", "float32", "mixed_float16"] = "auto"
+    gpus: Literal["one", "all"] = "one"
     augment: AugmentTable = AugmentTable()
 
     @model_validator(mode="after")

@@ -199,6 +199,7 @@ def evaluate(
     run: Path | None,
     data: Path | None,
     faithful: bool = True,
+    predictions: Path | None = None,
 ) -> None:
     """Figures of a run or a bundle on a split."""
     if split not in ("train", "val", "test"):
@@ -211,11 +212,13 @@ def evaluate(
 
     if target.is_dir():
         plan = open_run(target, data)
-        found = evaluate_run(plan, split, running, faithful=faithful)
+        found = evaluate_run(plan, split, running, faithful=faithful, predictions=predictions)
     else:
         bundle = open_bundle(target)
         plan = open_run(run or target.parent, data)
-        found = evaluate_bundle(plan, bundle, split, running, faithful=faithful)
+        found = evaluate_bundle(
+            plan, bundle, split, running, faithful=faithful, predictions=predictions
+        )
     running.result(found)
     for line in evaluation_lines(found):
         running.say(line)

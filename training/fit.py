@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from qc.errors import FaultError
+from training import devices
 from training.curves import draw_curves, log_scalars
 from training.evaluate import quick_figures, run_keras
 from training.losses import MapLoss, score_loss
@@ -41,6 +42,8 @@ class FitResult:
     best_epoch: int
     val: dict[str, float]
     seconds: float
+    precision: str = "float32"
+    devices: int = 1
 
 
 def fit(
@@ -51,6 +54,7 @@ def fit(
     *,
     resume: bool,
     report: Report | None = None,
+    strategy: Any = None,
 ) -> FitResult:
     """Fit a model into the run directory of a plan.
 
@@ -60,6 +64,7 @@ def fit(
         train, val: decoded splits.
         resume: go on from the last whole epoch, where there is one.
         report: told of every step.
+        strategy: what the model was made under, where several GPUs train.
 
     Raises:
         FaultError: the loss is not finite, or the directory cannot be written.
@@ -81,18 +86,21 @@ def fit(
         mixup=table.mixup,
     )
     keeper.steps = len(batches)
-    if first:
-        model = keras.models.load_model(plan.path / f"checkpoint-{first}.keras")
-    else:
-        model.compile(
-            make_optimiser(table, len(batches), plan.recipe.model.weights != "none"),
-            loss={
-                "score": score_loss(plan.recipe.model.task, table.label_smoothing),
-                "attention": MapLoss(),
-            },
-            loss_weights={"score": 1.0, "attention": table.mask_weight},
-            jit_compile="auto" if table.xla is None else table.xla,
-        )
+    policy = model.dtype_policy.name
+    with devices.scope(strategy):
+        if first:
+            with devices.precision(policy):
+                model = keras.models.load_model(plan.path / f"checkpoint-{first}.keras")
+        else:
+            model.compile(
+                make_optimiser(table, len(batches), plan.recipe.model.weights != "none"),
+                loss={
+                    "score": score_loss(plan.recipe.model.task, table.label_smoothing),
+                    "attention": MapLoss(),
+                },
+                loss_weights={"score": 1.0, "attention": table.mask_weight},
+                jit_compile="auto" if table.xla is None else table.xla,
+            )
     if first < table.epochs and not keeper.exhausted:
         model.fit(
             batches,
@@ -111,6 +119,8 @@ def fit(
         best_epoch=keeper.best + 1,
         val={"auroc": best["val_auroc"], "macro_f1": best["val_macro_f1"]},
         seconds=round(sum(row["seconds"] for row in keeper.history), 1),
+        precision=policy,
+        devices=1 if strategy is None else strategy.num_replicas_in_sync,
     )
 
 
@@ -217,7 +227,7 @@ class _Keeper(keras.callbacks.Callback):
             variable.assign(value)
 
     def _save_model(self, path: Path) -> None:
-        self.model.save(path, include_optimizer=False)
+        float_copy(self.model).save(path, include_optimizer=False)
 
     def _save_state(self) -> None:
         path = self.plan.path
@@ -236,6 +246,24 @@ class _Keeper(keras.callbacks.Callback):
         for old in path.glob(f"checkpoint-{epochs - 1}.*"):
             old.unlink()
         log_scalars(self.history[-1], path / "tensorboard")
+
+
+def float_copy(model: keras.Model) -> keras.Model:
+    """The same model with the same weights in float32; itself where it is one."""
+    if model.dtype_policy.name == "float32":
+        return model
+    with devices.precision("float32"):
+        copy = keras.models.clone_model(model, clone_function=_in_float)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _in_float(layer: Any) -> Any:
+    if not isinstance(layer, keras.Layer):  # an operation, which has no type of its own
+        return layer
+    config = layer.get_config()
+    config["dtype"] = "float32"
+    return type(layer).from_config(config)
 
 
 def _random_states(model: keras.Model) -> list[Any]:

@@ -46,7 +46,9 @@ def build_model(table: ModelTable, classes: int, weights: Path | None = None) ->
             found=table.stride,
         )
     if table.dropout:
-        features = keras.layers.SpatialDropout2D(table.dropout, name="dropout")(features)
+        # in the type of the head: a half-precision one is read back from a file as float32
+        dropout = keras.layers.SpatialDropout2D(table.dropout, name="dropout", dtype="float32")
+        features = dropout(features)
     activation = "softmax" if table.task == "multiclass" else "sigmoid"
     head = EvidenceHead(classes, _pooling(table), activation, name="head", dtype="float32")
     score, attention_map = head(features)

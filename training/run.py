@@ -125,6 +125,14 @@ def _plan(
                 expected=f"{recipe.data.good} and at least one other class",
                 found=", ".join(sorted(here)) or "no image",
             )
+        missing = [name for name in classes if name not in here]
+        if missing and split != "test":
+            raise DataError(
+                f"split '{split}' lacks a class: it can be neither learnt nor judged",
+                where=place,
+                expected=f"each of {', '.join(classes)}; split again, or leave the class out",
+                found=f"no {', no '.join(missing)}",
+            )
     identity = split_hash(samples)
     weights_hash = ""
     if weights is not None and recipe.model.weights != "none":

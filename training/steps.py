@@ -14,11 +14,13 @@ from qc.bundle import Bundle, require_replay
 from qc.console import Command
 from qc.decide import DecisionSpec
 from qc.errors import BundleError, FaultError
+from training import devices
 from training.evaluate import measure, run_keras, run_predictor
 from training.faithfulness import Run, faithfulness
 from training.fit import fit
 from training.model import build_model
 from training.pipeline import Images, load_images
+from training.predictions import write_predictions
 from training.randomise import random_flatbuffer, random_model
 from training.run import RunPlan, finish_run
 
@@ -34,10 +36,13 @@ def read_split(plan: RunPlan, split: str, running: Command) -> Images:
 def train_plan(plan: RunPlan, weights: Path | None, *, resume: bool, running: Command) -> None:
     """Train a started run and finish it."""
     train, val = (read_split(plan, split, running) for split in ("train", "val"))
+    table = plan.recipe.train
+    strategy = devices.replicas(table, min(table.batch_size, len(train)))
     keras.utils.set_random_seed(plan.recipe.seed)
-    model = build_model(plan.recipe.model, len(plan.classes), weights)
+    with devices.scope(strategy), devices.precision(devices.precision_of(table)):
+        model = build_model(plan.recipe.model, len(plan.classes), weights)
     with running.bar("train") as tell:
-        result = fit(plan, model, train, val, resume=resume, report=tell)
+        result = fit(plan, model, train, val, resume=resume, report=tell, strategy=strategy)
     finish_run(plan, result)
 
 
@@ -66,6 +71,7 @@ def evaluate_run(
     *,
     decision: DecisionSpec | None = None,
     faithful: bool = False,
+    predictions: Path | None = None,
 ) -> dict[str, Any]:
     """Figures of the float model; with a bundle's thresholds also escape, overkill and review.
 
@@ -75,20 +81,17 @@ def evaluate_run(
         running: shows the progress.
         decision: thresholds of a bundle.
         faithful: also check the map, which takes longer; else `faithfulness` is None.
+        predictions: a CSV file for what the model said of each part.
     """
     images = read_split(plan, split, running)
     model = load_model(plan)
     with running.step("float model") as tell:
         outputs = run_keras(model, images.pixels, tell)
-    figures = measure(
-        images,
-        outputs,
-        split=split,
-        classes=plan.classes,
-        good=plan.recipe.data.good,
-        decision=decision,
-        task=plan.recipe.model.task,
-    )
+    task, named = plan.recipe.model.task, {"classes": plan.classes, "good": plan.recipe.data.good}
+    figures = measure(images, outputs, split=split, decision=decision, task=task, **named)
+    if predictions is not None:
+        several = task == "multilabel"
+        write_predictions(predictions, images, outputs, decision=decision, several=several, **named)
     if not faithful:
         return {**figures, "faithfulness": None}
 
@@ -109,7 +112,13 @@ def evaluate_run(
 
 
 def evaluate_bundle(
-    plan: RunPlan, bundle: Bundle, split: str, running: Command, *, faithful: bool = False
+    plan: RunPlan,
+    bundle: Bundle,
+    split: str,
+    running: Command,
+    *,
+    faithful: bool = False,
+    predictions: Path | None = None,
 ) -> dict[str, Any]:
     """Figures of a bundle, through the predictor that ships.
 
@@ -119,6 +128,7 @@ def evaluate_bundle(
         split: name of the split.
         running: shows the progress.
         faithful: also check the map, which takes longer; else `faithfulness` is None.
+        predictions: a CSV file for what the model said of each part.
 
     Raises:
         BundleError: the bundle was not made from this split.
@@ -137,15 +147,11 @@ def evaluate_bundle(
     images = read_split(plan, split, running)
     with running.step("int8 model") as tell:
         outputs = run_predictor(predictor, images.pixels, tell)
-    figures = measure(
-        images,
-        outputs,
-        split=split,
-        classes=manifest.class_names,
-        good=manifest.good,
-        decision=manifest.decision,
-        task=manifest.task,
-    )
+    named = {"classes": manifest.class_names, "good": manifest.good, "decision": manifest.decision}
+    figures = measure(images, outputs, split=split, task=manifest.task, **named)
+    if predictions is not None:
+        several = manifest.task == "multilabel"
+        write_predictions(predictions, images, outputs, several=several, **named)
     if not faithful:
         return {**figures, "faithfulness": None}
 

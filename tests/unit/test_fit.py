@@ -134,6 +134,8 @@ def test_a_run_leaves_its_files_and_no_checkpoint(done: _Done, data: _Data) -> N
         "best_epoch": done.result.best_epoch,
         "val": done.result.val,
         "seconds": done.result.seconds,
+        "precision": "float32",
+        "devices": 1,
     }
     assert done.plan.path.name.startswith("toy-")
 

@@ -52,5 +52,5 @@ def cost(model: bytes) -> dict[str, float]:
         stored |= {i for i in operator.inputs[1:] if i >= 0 and constant(i)}
     return {
         "parameters": sum(prod(shape(i)) for i in stored),
-        "mmacs": round(macs / 1e6, 2),
+        "mmacs": round(macs / 1e6, 3),
     }

@@ -124,8 +124,16 @@ def test_evaluate_a_run(made: Made) -> None:
     assert found["escape"] is None and found["review"] is None  # a run has no thresholds
 
 
-def test_evaluate_a_bundle(made: Made) -> None:
-    found = _evaluated(made, qc("evaluate", made.bundle, "--split", "val", "--json"), "val")
+def test_evaluate_a_bundle(made: Made, tmp_path: Path) -> None:
+    table = tmp_path / "said.csv"
+    ran = qc("evaluate", made.bundle, "--split", "val", "--predictions", table, "--json")
+    found = _evaluated(made, ran, "val")
+    with table.open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert len(rows) == found["n"]
+    right = sum(row["labels"] == row["said"] for row in rows) / len(rows)
+    assert right == pytest.approx(found["accuracy"])
+    assert {row["verdict"] for row in rows} <= {"OK", "NG", "REVIEW"}
     for key in ("escape", "overkill"):
         low, high = found[f"{key}_ci"]
         assert 0 <= low <= found[key] <= high <= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,3 +299,24 @@ def test_what_is_not_a_run_is_refused(tmp_path: Path, text: str | None) -> None:
     with pytest.raises(UsageError, match=r"this is not a run; expected .*qc train") as caught:
         open_run(tmp_path)
     assert caught.value.where == str(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_class_that_a_split_lacks_is_named_before_training(
+    data: _Data, tmp_path: Path, split: str
+) -> None:
+    samples = plan_run(data.recipe, data=data.parts, runs=tmp_path).samples
+    gone = next(s.labels[0] for s in samples if s.labels[0] != "good")
+    other = "val" if split == "train" else "train"
+    file = tmp_path / "split.csv"
+    lines = [
+        f"{s.sample_id},{s.sample_id},{other if s.labels[0] == gone else s.split}" for s in samples
+    ]
+    file.write_text("sample_id,group,split\n" + "\n".join(lines) + "\n")
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(RECIPE.replace('good = "good"', f'good = "good"\nsplit = "{file}"'))
+    # the lots of the drawn parts would be torn apart, so they are left out of the folder
+    parts = tmp_path / "parts"
+    shutil.copytree(data.parts, parts, ignore=shutil.ignore_patterns("groups.csv"))
+    with pytest.raises(DataError, match=f"split '{split}' lacks a class.*found no {gone}"):
+        plan_run(recipe, data=parts, runs=tmp_path)

@@ -1,0 +1,150 @@
+"""The rows of the accuracy bench as Markdown tables: means, spreads, intervals, paired differences.
+
+    python tests/bench/accuracy_table.py docs/benchmarks/accuracy.jsonl [more rows ...]
+
+A figure is the mean over the runs of a variant (folds and seeds), with their standard deviation,
+and a 95 % interval by bootstrap over groups: the groups of each fold's TEST are drawn again, the
+same draw for every seed and every variant, so that a difference of two variants is one of the same
+parts. A difference whose interval holds 0 is not shown to be one. All figures are those of int8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accuracy import FIGURES, VARIANTS, read_rows
+
+from qc import metrics
+
+Row = dict[str, Any]
+DRAWS = 1000
+BASE = {"magnetic_tile": ("flagship-without-masks", "flagship-without-block", "cnn-none")}
+"""Variants that others of the set are compared to, over the folds and seeds that both have."""
+
+
+def figure(row: Row, name: str, chosen: np.ndarray | None = None) -> float:
+    """A figure of a row over the parts that were drawn, by default over all; NaN where it has none.
+
+    Args:
+        row: with its parts: group, labels, said, defect score, and whether the map points right.
+        name: "auroc", "macro_f1", "accuracy" or "pointing".
+        chosen: indices of the parts, repeated ones counted again.
+    """
+    parts = row["parts"] if chosen is None else [row["parts"][i] for i in chosen]
+    if name == "pointing":
+        hits = [p[4] == "1" for p in parts if p[4] != ""]
+        return float(np.mean(hits)) if hits else float("nan")
+    labels, said = np.array([p[1] for p in parts]), np.array([p[2] for p in parts])
+    if name == "accuracy":
+        return float((labels == said).mean())
+    if name == "macro_f1":
+        kinds = sorted({p[1] for p in row["parts"]})
+        return float(np.mean([_f1(labels == k, said == k) for k in kinds]))
+    area = metrics.auroc(labels != row["good"], np.array([p[3] for p in parts]))
+    return float("nan") if area is None else area
+
+
+def _f1(truth: np.ndarray, said: np.ndarray) -> float:
+    both = int(truth.sum() + said.sum())
+    return 2 * int((truth & said).sum()) / both if both else 0.0
+
+
+def drawn(row: Row, draw: int) -> np.ndarray:
+    """Indices of the parts of a row in one draw of its groups, the same for the same fold."""
+    groups = np.array([p[0] for p in row["parts"]])
+    names = np.unique(groups)
+    seed = hashlib.sha256(f"{row['set']}/{row['protocol']}/{row['fold']}/{draw}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
+    return np.concatenate([np.flatnonzero(groups == g) for g in rng.choice(names, len(names))])
+
+
+def interval(rows: list[Row], value: Callable[[Row, int], float]) -> tuple[float, float]:
+    """95 % interval of the mean of a value over rows, by bootstrap over groups."""
+    found = np.array([[value(row, draw) for row in rows] for draw in range(DRAWS)])
+    known = found[~np.isnan(found).all(axis=1)]  # a draw without defects has no AUROC
+    low, high = np.quantile(np.nanmean(known, axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def cell(rows: list[Row], name: str) -> str:
+    """Mean, standard deviation over the runs, and the interval."""
+    values = [v for v in (figure(row, name) for row in rows) if not np.isnan(v)]
+    if not values:
+        return "-"
+    low, high = interval(rows, lambda row, draw: figure(row, name, drawn(row, draw)))
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{spread} [{low:.3f}, {high:.3f}]"
+
+
+def paired(rows: list[Row], base: list[Row], name: str) -> str | None:
+    """Mean difference over the folds and seeds that both have, with its interval."""
+    others = {(r["fold"], r["seed"]): r for r in base}
+    pairs = [(r, o) for r in rows if (o := others.get((r["fold"], r["seed"]))) is not None]
+    if not pairs:
+        return None
+    other = {id(row): o for row, o in pairs}
+    mine = [row for row, _ in pairs]
+
+    def value(row: Row, draw: int) -> float:
+        chosen = drawn(row, draw)
+        return figure(row, name, chosen) - figure(other[id(row)], name, chosen)
+
+    mean = np.nanmean([figure(row, name) - figure(o, name) for row, o in pairs])
+    low, high = interval(mine, value)
+    verdict = "" if low > 0 or high < 0 else ", not shown"
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] of {len(pairs)}{verdict}"
+
+
+def lines(rows: list[Row]) -> Iterable[str]:
+    """The tables."""
+    for kind, protocol in sorted({(r["set"], r["protocol"]) for r in rows}):
+        here = [r for r in rows if (r["set"], r["protocol"]) == (kind, protocol)]
+        names = [n for n in VARIANTS if any(r["variant"] == n for r in here)]
+        of = {n: [r for r in here if r["variant"] == n and r["exported"]] for n in names}
+        shown = (*FIGURES, "pointing")
+        yield f"\n**{kind}, {protocol}**\n"
+        yield f"| variant | runs | epochs | {' | '.join(shown)} | parameters | MMACs | int8 kB |"
+        yield "|---" * (len(shown) + 6) + "|"
+        for name, mine in of.items():
+            lost = sum(r["variant"] == name for r in here) - len(mine)
+            if not mine:
+                yield f"| {name} | none of {lost} could be exported |"
+                continue
+            first = mine[0]
+            cells = " | ".join(cell(mine, figure_name) for figure_name in shown)
+            runs = f"{len(mine)}" + (f" ({lost} not exported)" if lost else "")
+            yield (
+                f"| {name} | {runs} | {first['epochs']} | {cells} | {first['parameters']:,} | "
+                f"{first['mmacs']:.0f} | {first['bytes'] / 1024:.0f} |"
+            )
+        for base in BASE.get(kind, ()):
+            for name in names:
+                if name == base or name.split("-")[0] != base.split("-")[0]:
+                    continue
+                found = {f: paired(of[name], of.get(base, []), f) for f in ("auroc", "pointing")}
+                if found["auroc"] is not None:
+                    yield (
+                        f"\n{name} against {base}: AUROC {found['auroc']}; "
+                        f"pointing {found['pointing']}"
+                    )
+
+
+def main() -> None:
+    """Print the tables of some files of rows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", type=Path, nargs="+")
+    rows = read_rows(parser.parse_args().rows)
+    if not rows:
+        sys.exit("no rows yet")
+    print("\n".join(lines(rows)).lstrip())
+
+
+if __name__ == "__main__":
+    main()

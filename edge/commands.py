@@ -90,8 +90,8 @@ def show(running: Command, path: Path) -> None:
     running.say(
         f"{manifest.task}, input {height} x {width} {manifest.preprocess.colour}, "
         f"model {manifest.model_bytes} bytes, target {manifest.target}\n"
-        f"thresholds for at most {manifest.decision.max_escape:.1%} escape and "
-        f"{manifest.decision.max_overkill:.1%} overkill on VAL\n"
+        f"thresholds: {manifest.decision.escape_words}; "
+        f"at most {manifest.decision.max_overkill:.1%} overkill on VAL\n"
         f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
         f"{made.calibration_hash[:12]}, dataset {made.dataset}, seed {made.seed}, "
         f"commit {made.commit[:12]}\n"

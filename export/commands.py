@@ -26,4 +26,9 @@ def export(running: Command, run: Path, *, out: Path | None, data: Path | None) 
     )
     if found["gate"] != "pass":
         raise GateError(f"int8 fails the gate on VAL: {row['why_not']}", where=run)
+    said = found["decision"]
+    running.say(f"thresholds: {said['escape']}")
+    for kind, counts in said["per_1000"].items():
+        judged = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        running.say(f"of 1,000 {kind} parts as in VAL: {judged}")
     running.say(f"sealed and verified: {found['bundle']}")

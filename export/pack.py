@@ -13,7 +13,7 @@ import numpy as np
 from export.calibrate import calibration_hash, choose_stratified
 from export.convert import Converted, to_int8
 from export.cost import cost
-from export.fit_decision import fit_decision
+from export.fit_decision import fit_decision, per_thousand
 from export.parity import candidate, compare, why_not
 from qc import plugins
 from qc.bundle import (
@@ -32,6 +32,7 @@ from qc.errors import GateError
 from training.evaluate import Outputs, measure, run_keras, run_predictor, verdicts
 from training.pipeline import Images, Progress, load_images
 from training.run import RunPlan, library_versions
+from training.split import group_of
 from training.steps import load_model
 
 Steps = Callable[[str], AbstractContextManager[Progress]]
@@ -87,7 +88,11 @@ def export_run(
         defects=classes[1:],
         max_escape=recipe.decision.max_escape,
         max_overkill=recipe.decision.max_overkill,
+        groups=[group_of(s) for s in val.samples],
+        confidence=recipe.decision.confidence,
     )
+    judged = verdicts(outputs, decision, classes, good)
+    said = {"escape": decision.escape_words, "per_1000": per_thousand(judged, is_defect)}
     facts["decision"] = decision.model_dump()
     facts["overlay"] = _overlay_range(outputs, val, classes.index(good))
     parity = compare(val.labels, exact, outputs, decision=decision, classes=classes, good=good)
@@ -102,7 +107,7 @@ def export_run(
         why_not=reason,
     )
     if reason is not None:
-        return _result(None, row)
+        return {**_result(None, row), "decision": said}
     named = {"split": "val", "classes": classes, "good": good, "decision": decision}
     report = {
         "val_int8": measure(val, outputs, **named, task=recipe.model.task),
@@ -114,7 +119,7 @@ def export_run(
     write_bundle(path, model=converted.model, golden=golden, report=report, facts=facts)
     sealed = open_bundle(path)
     require_replay(sealed, _predictor(sealed))
-    return _result(path, row)
+    return {**_result(path, row), "decision": said}
 
 
 def _same_verdicts(first: Outputs, second: Outputs, decision: DecisionSpec, plan: RunPlan) -> float:

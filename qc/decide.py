@@ -6,6 +6,7 @@ part and gives the thresholds: below `ok_below` OK, from `ng_above` on NG, REVIE
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,24 @@ from qc.errors import QCError
 from qc.types import FloatArray, Prediction, Verdict
 
 
+class EscapeBound(BaseModel):
+    """What VAL shows of the escape rate of pieces that nobody has seen yet.
+
+    Args:
+        confidence: of the bound, one-sided.
+        bound: the escape rate is at most this.
+        escaped: groups of VAL of which a bad part scores below `ok_below`.
+        groups: groups of VAL that hold a bad part.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence: float = Field(ge=0.5, lt=1)
+    bound: float = Field(ge=0, le=1)
+    escaped: int = Field(ge=0)
+    groups: int = Field(ge=1)
+
+
 class DecisionSpec(BaseModel):
     """Thresholds of a bundle, per defect class.
 
@@ -24,6 +43,7 @@ class DecisionSpec(BaseModel):
         ng_above: class -> the part is NG from this defect score on.
         max_escape: the escape rate that was asked for.
         max_overkill: the overkill rate that was asked for.
+        escape_bound: what is shown of the escape rate, or None where no confidence was asked for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +52,27 @@ class DecisionSpec(BaseModel):
     ng_above: dict[str, float]
     max_escape: float = Field(ge=0, lt=1)
     max_overkill: float = Field(ge=0, lt=1)
+    escape_bound: EscapeBound | None = None
+
+    @property
+    def promised(self) -> bool:
+        """Whether the escape rate that was asked for is shown with the confidence asked for."""
+        return self.escape_bound is not None and self.escape_bound.bound <= self.max_escape
+
+    @property
+    def escape_words(self) -> str:
+        """What may be said of the escape rate."""
+        found, asked = self.escape_bound, f"{self.max_escape:.1%}"
+        if found is None:
+            return f"at most {asked} escape on VAL, as a point: other pieces may escape more often"
+        seen = f"{found.escaped} of {found.groups} groups with defects escape on VAL"
+        shown = f"at most {found.bound:.1%} escape with {found.confidence:.0%} confidence"
+        if self.promised:
+            return f"{shown} ({seen})"
+        needed = groups_needed(self.max_escape, found.confidence)
+        return (
+            f"{asked} escape is not promised: {seen} shows {shown}; {asked} needs {needed} groups"
+        )
 
     @model_validator(mode="after")
     def _ordered(self) -> DecisionSpec:
@@ -52,6 +93,14 @@ class Decision:
     reason: str
     defect_class: str | None = None
     defect_score: float | None = None
+
+
+def groups_needed(rate: float, confidence: float) -> int:
+    """How many groups without an escape show that the escape rate is at most `rate`.
+
+    0 of n bounds it at `1 - (1 - confidence) ** (1 / n)`: Clopper and Pearson, 1934.
+    """
+    return math.ceil(math.log(1 - confidence) / math.log(1 - rate))
 
 
 def defect_scores(score: FloatArray, good_index: int) -> FloatArray:

@@ -34,6 +34,20 @@ def rate_with_interval(count: int, n: int) -> tuple[float | None, tuple[float, f
     return count / n, (float(interval.low), float(interval.high))
 
 
+def upper_bound(count: int, n: int, confidence: float) -> float:
+    """Exact one-sided upper bound of a proportion (Clopper and Pearson, 1934).
+
+    Args:
+        count: of n, at least 1.
+        confidence: that the proportion is not above the bound.
+    """
+    if count >= n:
+        return 1.0
+    from scipy.stats import beta
+
+    return float(beta.ppf(confidence, count + 1, n - count))
+
+
 def auroc(is_defect: Bools, score: Floats) -> float | None:
     """Area under the ROC curve of good against defect; None where one of both is missing."""
     if is_defect.all() or not is_defect.any():

@@ -214,7 +214,7 @@ class ExportTable(_Table):
     """`[export]`: the quantised model and the gate it must pass on VAL.
 
     Args:
-        calibration_images: taken from TRAIN, stratified over the classes.
+        calibration_images: taken from TRAIN, stratified over classes and groups.
         golden_images: sealed into the bundle with their outputs.
         max_auroc_drop: int8 may lose this much good-vs-defect AUROC against float.
         min_agreement: share of VAL images on which int8 and float give the same verdict.
@@ -232,10 +232,19 @@ class DecisionTable(_Table):
     Args:
         max_escape: share of bad parts that may be judged OK.
         max_overkill: share of good parts that may be judged NG.
+        confidence: that `max_escape` holds for other pieces too, by an exact bound over the groups
+            of VAL; None: it is met on VAL as a point and nothing is promised.
     """
 
     max_escape: float = Field(default=0.02, ge=0, lt=1)
     max_overkill: float = Field(default=0.02, ge=0, lt=1)
+    confidence: float | None = Field(default=None, ge=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def _boundable(self) -> DecisionTable:
+        if self.confidence is not None and self.max_escape == 0:
+            raise ValueError("no number of parts shows with confidence that max_escape is 0")
+        return self
 
 
 class Recipe(_Table):

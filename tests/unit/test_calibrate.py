@@ -90,3 +90,14 @@ def test_each_input_has_black_and_white_and_else_the_picture() -> None:
         changed = one[0][0] != pixels[0]
         assert changed.sum() == 6, "two pixels of three channels"
     assert (pixels[:, 0, :2] == 100).all(), "the pictures themselves are left alone"
+
+
+def test_within_a_class_groups_take_turns() -> None:
+    """Of a group of ninety and nine groups of one, ten samples come from all ten groups."""
+    many = [Sample(f"a{i}", Path(f"a{i}.png"), ("good",), group="large") for i in range(90)]
+    few = [Sample(f"b{i}", Path(f"b{i}.png"), ("good",), group=f"small{i}") for i in range(9)]
+    chosen = choose_stratified([*many, *few], 10, seed=3)
+    assert sorted(s.group or "" for s in chosen) == ["large", *(f"small{i}" for i in range(9))]
+    more = choose_stratified([*many, *few], 20, seed=3)
+    assert sum(s.group == "large" for s in more) == 11
+    assert chosen != choose_stratified([*many, *few], 10, seed=4)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.fit_decision import fit_decision
-from qc.decide import decide
+from export.fit_decision import fit_decision, per_thousand
+from qc.decide import DecisionSpec, decide, groups_needed
 from qc.errors import GateError
+from qc.metrics import upper_bound
 from qc.types import Prediction, Verdict
 
 FINE = (0.05, 0.1, 0.3, 0.4)
@@ -113,3 +114,90 @@ def test_the_rates_hold_for_the_function_that_judges(seed: int) -> None:
     if high > low:
         below = np.unique(value[value < high])
         assert (fine >= below[-1]).mean() > overkill, "one more score could have been NG"
+
+
+def _bounded(groups: int, escape: float, confidence: float = 0.95, parts: int = 2) -> DecisionSpec:
+    """Each group has bad parts that score i / groups and more; the good parts score 0."""
+    lowest = (np.arange(groups) + 1) / (groups + 1)
+    bad = np.concatenate([lowest + 0.0001 * part for part in range(parts)])
+    names = [f"piece{i}" for i in range(groups)] * parts
+    return fit_decision(
+        np.array([*bad, 0.0], np.float64),
+        np.array([True] * len(bad) + [False]),
+        defects=["hole"],
+        max_escape=escape,
+        max_overkill=0.0,
+        groups=[*names, "fine"],
+        confidence=confidence,
+    )
+
+
+def test_what_the_textbook_says_is_needed() -> None:
+    """0 of 59 bounds a rate at 5 % with 95 % confidence, 0 of 299 at 1 %."""
+    assert groups_needed(0.05, 0.95) == 59 and groups_needed(0.01, 0.95) == 299
+    assert upper_bound(0, 59, 0.95) <= 0.05 < upper_bound(0, 58, 0.95)
+    assert upper_bound(0, 299, 0.95) <= 0.01 < upper_bound(0, 298, 0.95)
+    assert upper_bound(1, 93, 0.95) <= 0.05 < upper_bound(1, 92, 0.95)
+    assert upper_bound(3, 3, 0.95) == 1.0
+
+
+@pytest.mark.parametrize(("groups", "escaped"), [(59, 0), (92, 0), (93, 1), (124, 2)])
+def test_as_many_groups_escape_as_the_bound_allows(groups: int, escaped: int) -> None:
+    found = _bounded(groups, 0.05)
+    assert found.promised and found.escape_bound is not None
+    assert (found.escape_bound.escaped, found.escape_bound.groups) == (escaped, groups)
+    assert found.escape_bound.bound == pytest.approx(upper_bound(escaped, groups, 0.95))
+    lowest = (np.arange(groups) + 1) / (groups + 1)
+    assert (lowest < found.ok_below["hole"]).sum() == escaped
+    assert f"({escaped} of {groups} groups" in found.escape_words
+
+
+def test_too_few_groups_are_no_promise_and_none_escapes() -> None:
+    found = _bounded(58, 0.05, parts=5)  # more pictures of the same pieces change nothing
+    assert not found.promised and found.escape_bound is not None
+    assert found.escape_bound.escaped == 0 and found.escape_bound.groups == 58
+    assert found.ok_below["hole"] < 1 / 59
+    assert found.escape_words == (
+        "5.0% escape is not promised: 0 of 58 groups with defects escape on VAL shows at most "
+        "5.0% escape with 95% confidence; 5.0% needs 59 groups"
+    ).replace("at most 5.0%", f"at most {upper_bound(0, 58, 0.95):.1%}")
+
+
+def test_the_promise_holds_for_pieces_that_were_not_seen() -> None:
+    """Drawn anew 400 times, the true escape rate is above what was asked in about one of twenty."""
+    rng = np.random.default_rng(0)
+    broken = 0
+    for _ in range(400):
+        bad = rng.random(100)  # the true escape rate of a threshold is the threshold
+        found = fit_decision(
+            np.array([*bad, 0.0]),
+            np.array([True] * 100 + [False]),
+            defects=["hole"],
+            max_escape=0.05,
+            max_overkill=0.0,
+            groups=[str(i) for i in range(101)],
+            confidence=0.95,
+        )
+        broken += found.ok_below["hole"] > 0.05
+    assert 0 < broken < 400 * 0.08  # 5 % and three standard deviations
+
+
+def test_without_a_confidence_nothing_is_promised() -> None:
+    found = fit_decision(
+        np.array([0.1, 0.9]),
+        np.array([False, True]),
+        defects=["hole"],
+        max_escape=0.05,
+        max_overkill=0.0,
+    )
+    assert found.escape_bound is None and not found.promised
+    assert "as a point" in found.escape_words
+
+
+def test_verdicts_of_a_thousand() -> None:
+    judged = [Verdict.OK, Verdict.OK, Verdict.REVIEW, Verdict.NG, Verdict.OK, Verdict.NG]
+    found = per_thousand(judged, np.array([False, False, False, True, True, True]))
+    assert found == {
+        "good": {"OK": 667, "REVIEW": 333, "NG": 0},
+        "bad": {"OK": 333, "REVIEW": 0, "NG": 667},
+    }

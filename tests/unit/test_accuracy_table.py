@@ -67,3 +67,9 @@ def test_the_table_names_every_variant_its_cost_and_what_was_not_exported(table:
     assert "**magnetic_tile, by group**" in text
     assert "| cnn-none | 1 (1 not exported) | 2 | 0.833 [" in text
     assert text.endswith("| 1,000 | 2 | 2 |")
+
+
+def test_a_set_without_a_good_class_has_no_auroc(table: Any) -> None:
+    row = {**_row([0.1, 0.4, 0.5, 0.3, 0.9]), "set": "neu_det", "variant": "steel"}
+    text = "\n".join(table.lines([row]))
+    assert "macro_f1 | accuracy" in text and "auroc" not in text and "pointing" not in text

@@ -68,11 +68,7 @@ def replicas(table: TrainTable, batch_size: int) -> Any:
             expected="'one', or at least two GPUs",
             found=f"'all' and {found}",
         )
-    import tensorflow as tf
-
-    return mirrored(
-        [f"GPU:{i}" for i in range(len(tf.config.list_logical_devices("GPU")))], batch_size
-    )
+    return mirrored([f"GPU:{i}" for i in range(found)], batch_size)
 
 
 def mirrored(devices: list[str], batch_size: int) -> Any:

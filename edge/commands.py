@@ -17,12 +17,13 @@ from edge.line import Line
 from edge.predictors.litert import LiteRTPredictor
 from edge.sources.folder import files, read_frame
 from qc import plugins
-from qc.bundle import Bundle, open_bundle, replay, require_replay
+from qc.bundle import Bundle, open_bundle
 from qc.console import Command, stderr
 from qc.errors import FaultError, GateError, printable
 from qc.imageio import write_png
 from qc.journal import JournalWriter
 from qc.linefile import read_line
+from qc.replay import replay, require_replay
 from qc.types import Inspection, Verdict
 
 _MAX_NAME = 50

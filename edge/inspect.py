@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 
-from qc.bundle import Bundle, Manifest, Predictor
+from qc.bundle import Bundle
 from qc.decide import Decision, decide
 from qc.errors import QCError
+from qc.manifest import Manifest
 from qc.overlay import draw_overlay, scale_map
 from qc.preprocess import apply
+from qc.replay import Predictor
 from qc.types import Frame, Image, Inspection, Prediction, Verdict
 
 

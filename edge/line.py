@@ -19,9 +19,10 @@ import numpy as np
 from edge.channel import Channel, ChannelClosedError, Policy
 from edge.delivery import Delivery, Sink
 from edge.inspect import inspect_frame
-from qc.bundle import Bundle, Predictor, require_replay
+from qc.bundle import Bundle
 from qc.errors import FaultError, UsageError
 from qc.journal import JournalWriter
+from qc.replay import Predictor, require_replay
 from qc.types import Frame, Inspection, Verdict
 
 STOPPED = "the line was stopped before this frame was inspected"

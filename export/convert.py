@@ -15,8 +15,8 @@ import keras
 import numpy as np
 
 from export.calibrate import representative
-from qc.bundle import TensorSpec
 from qc.errors import FaultError, GateError
+from qc.manifest import TensorSpec
 from qc.quiet import quiet_stderr
 from training.pipeline import Progress
 

@@ -16,19 +16,11 @@ from export.cost import cost
 from export.fit_decision import fit_decision, per_thousand
 from export.parity import candidate, compare, why_not
 from qc import plugins
-from qc.bundle import (
-    SCORE_TOLERANCE,
-    SEALED_PARTS,
-    Bundle,
-    Golden,
-    Manifest,
-    Predictor,
-    open_bundle,
-    require_replay,
-    write_bundle,
-)
+from qc.bundle import Bundle, Golden, open_bundle, write_bundle
 from qc.decide import DecisionSpec, defect_scores
 from qc.errors import GateError
+from qc.manifest import SCORE_TOLERANCE, SEALED_PARTS, Manifest
+from qc.replay import Predictor, require_replay
 from training.evaluate import Outputs, measure, run_keras, run_predictor, verdicts
 from training.pipeline import Images, Progress, load_images
 from training.run import RunPlan, library_versions

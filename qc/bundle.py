@@ -1,4 +1,4 @@
-"""Read, check, write and replay a bundle: one `.tflite` file with its papers appended as a ZIP.
+"""Read, check and write a bundle: one `.tflite` file with its papers appended as a ZIP.
 
 Layout: the TFLite flatbuffer, then a ZIP of `manifest.json`, `labels.txt`, `golden.npz` and
 `report.json`. The ZIP comment holds the SHA-256 of every byte before it, so no byte of the file can
@@ -14,121 +14,17 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from qc.decide import DecisionSpec, decide
 from qc.errors import BundleError, FaultError
-from qc.preprocess import PreprocessSpec
-from qc.types import Image, Prediction, Task
+from qc.manifest import SCHEMA_VERSION, SEALED_PARTS, Manifest
 
-SCHEMA_VERSION = 1
 MAX_BYTES = 256 * 1024 * 1024
-SCORE_TOLERANCE = 2.5 / 256
-"""Two quantisation steps of a uint8 score, with room for rounding in float."""
-
-MAX_TOLERANCE = 0.2
-"""What a bundle may allow at most."""
-
-SEALED_PARTS = ("model", "labels.txt", "golden.npz", "report.json")
-"""What the manifest holds a checksum of."""
 
 _PARTS = ("manifest.json", *SEALED_PARTS[1:])
 _COMMENT = b"attention-qc sha256:"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClassSpec(_Strict):
-    """One class of the model, in output order."""
-
-    name: str
-    severity: Literal["good", "minor", "major", "critical"]
-
-
-class TensorSpec(_Strict):
-    """A tensor of the graph: `real = scale * (stored - zero_point)`."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Literal["uint8", "float32"]
-    scale: float
-    zero_point: int
-
-
-class OverlaySpec(_Strict):
-    """Evidence shown as coldest and hottest colour."""
-
-    lo: float
-    hi: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> OverlaySpec:
-        if not self.lo < self.hi:
-            raise ValueError(f"overlay range must have lo < hi, found {self.lo} and {self.hi}")
-        return self
-
-
-class Provenance(_Strict):
-    """Where the bundle came from, as hashes and versions."""
-
-    recipe_hash: str
-    split_hash: str
-    calibration_hash: str
-    dataset: str
-    seed: int
-    commit: str
-    versions: dict[str, str]
-
-
-class Manifest(_Strict):
-    """What a bundle says of itself."""
-
-    schema_version: Literal[1] = 1
-    bundle_id: str
-    name: str
-    task: Task
-    classes: tuple[ClassSpec, ...] = Field(min_length=2)
-    preprocess: PreprocessSpec
-    input: TensorSpec
-    score: TensorSpec
-    attention: TensorSpec | None
-    decision: DecisionSpec
-    replay_tolerance: float = Field(default=SCORE_TOLERANCE, ge=SCORE_TOLERANCE, le=MAX_TOLERANCE)
-    overlay: OverlaySpec
-    target: str
-    provenance: Provenance
-    data_licence: str
-    model_bytes: int
-    sha256: dict[str, str]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Manifest:
-        goods = [c.name for c in self.classes if c.severity == "good"]
-        if len(goods) != 1:
-            raise ValueError(f"exactly one class must have severity 'good', found {goods}")
-        defects = {c.name for c in self.classes if c.severity != "good"}
-        if set(self.decision.ok_below) != defects:
-            raise ValueError("the thresholds must name every defect class and no other")
-        if self.task == "binary" and len(self.classes) != 2:
-            raise ValueError("a binary task has one defect class")
-        if set(self.sha256) != set(SEALED_PARTS):
-            raise ValueError("sha256 must hold the checksum of every part and of no other")
-        return self
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Class names in the order of the scores."""
-        return tuple(c.name for c in self.classes)
-
-    @property
-    def good(self) -> str:
-        """Name of the class of good parts."""
-        return next(c.name for c in self.classes if c.severity == "good")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,49 +73,6 @@ class Bundle:
     model: bytes
     golden: Golden
     report: dict[str, Any]
-
-
-class Predictor(Protocol):
-    """What can run a bundle's model."""
-
-    runtime: str
-
-    def predict(self, image: Image) -> Prediction:
-        """Run the model on one preprocessed `(h, w, 3)` uint8 image."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Outcome of running the golden inputs."""
-
-    n: int
-    verdict_flips: int
-    max_score_error: float
-    max_map_error: float
-    missing_maps: int
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        """Something ran, no verdict changed, no map is missing, and no score moved by more than the
-        bundle allows."""
-        same = self.verdict_flips == 0 and self.missing_maps == 0
-        return self.n > 0 and same and self.max_score_error <= self.tolerance
-
-    @property
-    def expected(self) -> str:
-        """What was expected, in words."""
-        return f"no verdict flip and scores within {self.tolerance:.4f}"
-
-    @property
-    def found(self) -> str:
-        """What was found, in words."""
-        missing = f", {self.missing_maps} maps missing" if self.missing_maps else ""
-        return (
-            f"{self.verdict_flips} flips of {self.n}, "
-            f"score error {self.max_score_error:.4f}{missing}"
-        )
 
 
 def _sha256(data: bytes) -> str:
@@ -360,40 +213,3 @@ def open_bundle(path: Path) -> Bundle:
     except (ValueError, KeyError, OSError) as error:
         raise BundleError("a part of the bundle is not valid", where=path, found=error) from error
     return Bundle(path, manifest, model, golden, report)
-
-
-def replay(bundle: Bundle, predictor: Predictor) -> Replay:
-    """Run the golden inputs on the runtime that is here and compare with the certified outputs."""
-    golden, manifest = bundle.golden, bundle.manifest
-    flips, missing, score_error, map_error = 0, 0, 0.0, 0.0
-    for i, image in enumerate(golden.images):
-        prediction = predictor.predict(image)
-        decision = decide(prediction, manifest.decision, manifest.class_names, manifest.good)
-        flips += decision.verdict != golden.verdicts[i]
-        score_error = max(score_error, float(np.abs(prediction.score - golden.score[i]).max()))
-        if golden.attention is None:
-            continue
-        if prediction.attention is None:
-            missing += 1
-        else:
-            difference = np.abs(prediction.attention - golden.attention[i])
-            map_error = max(map_error, float(difference.max()))
-    tolerance = manifest.replay_tolerance
-    return Replay(len(golden.images), flips, score_error, map_error, missing, tolerance)
-
-
-def require_replay(bundle: Bundle, predictor: Predictor) -> Replay:
-    """Replay, and refuse a bundle that does not give what it was certified with.
-
-    Raises:
-        BundleError: a verdict flipped or a score moved, naming the runtime.
-    """
-    outcome = replay(bundle, predictor)
-    if not outcome.ok:
-        raise BundleError(
-            f"the bundle does not replay on {predictor.runtime}",
-            where=bundle.path,
-            expected=outcome.expected,
-            found=outcome.found,
-        )
-    return outcome

@@ -22,7 +22,6 @@ from typing import Self
 
 import numpy as np
 
-from qc.bundle import Manifest
 from qc.errors import DataError, FaultError, QCError
 from qc.imageio import write_png
 from qc.journal_read import (
@@ -36,6 +35,7 @@ from qc.journal_read import (
     schema,
     stamp,
 )
+from qc.manifest import Manifest
 from qc.types import Inspection, Verdict, utc_now
 
 __all__ = ["Journal", "JournalWriter", "Row"]

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from qc.bundle import Manifest
 from qc.errors import DataError, FaultError
+from qc.manifest import Manifest
 from qc.types import FloatArray, Review, Verdict
 
 FORMAT = "attention-qc journal"

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from qc import metrics
-from qc.bundle import Predictor
 from qc.decide import DecisionSpec, decide, defect_scores
+from qc.replay import Predictor
 from qc.types import Prediction, Task, Verdict
 from training.pipeline import Images, Progress
 from training.split import group_of

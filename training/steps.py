@@ -10,10 +10,11 @@ from typing import Any
 import keras
 
 from qc import plugins
-from qc.bundle import Bundle, require_replay
+from qc.bundle import Bundle
 from qc.console import Command
 from qc.decide import DecisionSpec
 from qc.errors import BundleError, FaultError
+from qc.replay import require_replay
 from training import devices
 from training.evaluate import measure, run_keras, run_predictor
 from training.faithfulness import Run, faithfulness

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from qc.bundle import Bundle, TensorSpec
+from qc.bundle import Bundle
 from qc.errors import BundleError, DataError, FaultError, UsageError
+from qc.manifest import RUNTIMES, Manifest, TensorSpec
 from qc.quiet import quiet_stderr
 from qc.types import FloatArray, Image, Prediction
 
-_RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-_DTYPES = {"uint8": np.uint8, "float32": np.float32}
+_PACKAGES = dict(zip(RUNTIMES, ("ai_edge_litert", "tflite_runtime"), strict=True))
+_DTYPES: dict[str, Any] = {"uint8": np.uint8, "int8": np.int8, "float32": np.float32}
 
 
 class LiteRTPredictor:
@@ -47,6 +48,14 @@ class LiteRTPredictor:
         if num_threads < 1:
             raise UsageError("num_threads is wrong", expected="at least 1", found=num_threads)
         make, self.runtime = _runtime(delegate)
+        distribution = self.runtime.split()[0]
+        if distribution not in bundle.manifest.runtimes:
+            raise BundleError(
+                f"this bundle is not for {distribution}",
+                where=bundle.path,
+                expected=f"{' or '.join(bundle.manifest.runtimes)} ({bundle.manifest.scheme})",
+                found=self.runtime,
+            )
         self.bundle = bundle
         self.num_threads = num_threads
         manifest = bundle.manifest
@@ -69,20 +78,9 @@ class LiteRTPredictor:
                 expected="a TFLite model of built-in operations",
                 found=" ".join(f"{failure} {printed.text}".split())[:300],
             ) from failure
-        if (manifest.input.dtype, manifest.input.scale, manifest.input.zero_point) != (
-            "uint8",
-            1.0,
-            0,
-        ):
-            raise BundleError(
-                "the model's input is not the picture as it is",
-                where=bundle.path,
-                expected="uint8, scale 1, zero point 0",
-                found=f"{manifest.input.dtype}, scale {manifest.input.scale:g}, "
-                f"zero point {manifest.input.zero_point}",
-            )
         outputs = self._interpreter.get_output_details()
         self._input = _find(inputs, manifest.input, "input", bundle.path)
+        self._stored = _stored_values(manifest)
         self._score = _find(outputs, manifest.score, "score", bundle.path)
         self._attention: int | None = None
         if manifest.attention is not None:
@@ -99,15 +97,19 @@ class LiteRTPredictor:
             FaultError: the runtime failed.
         """
         manifest = self.bundle.manifest
-        if image.dtype != np.uint8 or (1, *image.shape) != manifest.input.shape:
+        expected = (*manifest.preprocess.size_hw, 3)
+        if image.dtype != np.uint8 or image.shape != expected:
             raise DataError(
                 "the picture does not fit the model",
                 where=self.bundle.path,
-                expected=f"{manifest.input.shape[1:]} uint8",
+                expected=f"{expected} uint8",
                 found=f"{image.shape} {image.dtype}",
             )
+        pixels = image[np.newaxis, ..., : manifest.input.shape[3]]
+        if self._stored is not None:
+            pixels = self._stored[pixels, np.arange(pixels.shape[3])]
         try:
-            self._interpreter.set_tensor(self._input, image[np.newaxis])
+            self._interpreter.set_tensor(self._input, pixels)
             start = time.perf_counter_ns()
             self._interpreter.invoke()
             infer_ns = time.perf_counter_ns() - start
@@ -118,7 +120,8 @@ class LiteRTPredictor:
         attention = None
         if manifest.attention is not None and self._attention is not None:
             attention = self._real(self._attention, manifest.attention)
-        return Prediction(self._real(self._score, manifest.score), attention, infer_ns)
+        score = _probabilities(self._real(self._score, manifest.score), manifest)
+        return Prediction(score, attention, infer_ns)
 
     def _real(self, index: int, spec: TensorSpec) -> FloatArray:
         """The numbers behind a stored tensor, without its batch axis; a copy."""
@@ -129,9 +132,36 @@ class LiteRTPredictor:
         return np.asarray(real, np.float32)
 
 
+def _stored_values(manifest: Manifest) -> np.ndarray | None:
+    """What the input tensor stores for each pixel value, `(256, channels)`; None: the value."""
+    spec, channels = manifest.input, manifest.input.shape[3]
+    pairs = np.broadcast_to(np.array(manifest.input_range, np.float64), (channels, 2))
+    real = pairs[:, 0] + np.arange(256)[:, None] / 255 * (pairs[:, 1] - pairs[:, 0])
+    if spec.dtype == "float32":
+        return real.astype(np.float32)
+    limits = np.iinfo(_DTYPES[spec.dtype])
+    stored = np.clip(np.rint(real / spec.scale) + spec.zero_point, limits.min, limits.max)
+    if spec.dtype == "uint8" and (stored == np.arange(256)[:, None]).all():
+        return None
+    return np.asarray(stored.astype(_DTYPES[spec.dtype]))
+
+
+def _probabilities(raw: FloatArray, manifest: Manifest) -> FloatArray:
+    """The score of every class from what the score tensor holds."""
+    if manifest.activation == "softmax":
+        power = np.exp(raw - raw.max())
+        raw = power / power.sum()
+    elif manifest.activation == "sigmoid":
+        raw = (0.5 + 0.5 * np.tanh(0.5 * raw)).astype(np.float32)  # the sigmoid, without overflow
+    if len(raw) < len(manifest.classes):
+        good = manifest.class_names.index(manifest.good)
+        raw = np.insert(raw, good, 1.0 - raw.max())
+    return np.asarray(raw, np.float32)
+
+
 def _runtime(delegate: bool) -> tuple[Callable[..., Any], str]:
     """What makes an interpreter of the runtime that is installed, and its name with its version."""
-    for distribution, package in _RUNTIMES.items():
+    for distribution, package in _PACKAGES.items():
         try:
             module = import_module(f"{package}.interpreter")
         except ModuleNotFoundError:
@@ -144,7 +174,7 @@ def _runtime(delegate: bool) -> tuple[Callable[..., Any], str]:
         return make, f"{name} without XNNPACK"
     raise FaultError(
         "no TFLite runtime is installed",
-        expected=f"{' or '.join(_RUNTIMES)}: pip install 'attention-qc[edge]'",
+        expected=f"{' or '.join(RUNTIMES)}: pip install 'attention-qc[edge]'",
         found="neither",
     )
 
@@ -164,7 +194,7 @@ def _find(details: list[dict[str, Any]], spec: TensorSpec, role: str, path: Path
     detail = found[0]
     scale, zero_point = detail["quantization"]
     same = detail["dtype"] is _DTYPES[spec.dtype]
-    if same and spec.dtype == "uint8" and role != "input":
+    if same and spec.dtype != "float32":
         same = bool(np.isclose(scale, spec.scale, rtol=1e-5)) and zero_point == spec.zero_point
     if not same:
         raise BundleError(

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qc.bundle import Manifest
 from qc.errors import DataError, FaultError, QCError
 from qc.imageio import read_image
 from qc.journal import Journal, Row
+from qc.manifest import Manifest
 from qc.overlay import heat_rgba, scale_map
 from qc.types import Review, Verdict
 

@@ -18,9 +18,9 @@ import uvicorn
 from unit.toy_line import unsealed
 
 from edge.station.app import create_app
-from qc.bundle import Manifest
 from qc.imageio import read_image
 from qc.journal import JournalWriter
+from qc.manifest import Manifest
 from qc.types import Inspection, Prediction, Verdict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -12,8 +12,8 @@ import numpy as np
 from starlette.testclient import TestClient
 from unit.toy_line import unsealed
 
-from qc.bundle import Manifest
 from qc.journal import JournalWriter
+from qc.manifest import Manifest
 from qc.types import Inspection, Prediction, Verdict
 
 START = datetime(2025, 3, 4, 9, 30, 0, tzinfo=UTC)

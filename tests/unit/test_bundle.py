@@ -16,16 +16,10 @@ from pydantic import ValidationError
 from toy_line import facts
 
 from qc import bundle as bundle_module
-from qc.bundle import (
-    SCORE_TOLERANCE,
-    Bundle,
-    Golden,
-    open_bundle,
-    replay,
-    require_replay,
-    write_bundle,
-)
+from qc.bundle import Bundle, Golden, open_bundle, write_bundle
 from qc.errors import BundleError, FaultError
+from qc.manifest import SCORE_TOLERANCE
+from qc.replay import replay, require_replay
 from qc.types import Image, Prediction
 
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 2

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from toy_line import inspection, picture, toy_manifest
 
-from qc.bundle import Manifest
 from qc.errors import DataError, QCError
 from qc.imageio import read_image
 from qc.journal import Journal, JournalWriter
+from qc.manifest import Manifest
 from qc.types import Inspection, Prediction, Review, Verdict
 
 TABLES = ("meta", "bundles", "inspections", "drops", "reviews")

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from toy_line import inspection, toy_manifest, wait_until
 
-from qc.bundle import Manifest
 from qc.errors import FaultError
 from qc.journal import Journal, JournalWriter
+from qc.manifest import Manifest
 from qc.types import Inspection, Prediction, Review, Verdict
 
 

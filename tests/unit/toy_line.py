@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from qc.bundle import SEALED_PARTS, Bundle, Golden, Manifest, open_bundle, write_bundle
+from qc.bundle import Bundle, Golden, open_bundle, write_bundle
+from qc.manifest import SEALED_PARTS, Manifest
 from qc.types import Frame, Image, Inspection, Prediction, Verdict, utc_now
 
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(64)

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from qc.imageio import write_png
 from qc.journal import JournalWriter
 from qc.linefile import read_line
 from qc.replay import replay, require_replay
+from qc.signature import require_signature
 from qc.types import Inspection, Verdict
 
 _MAX_NAME = 50
@@ -37,9 +39,21 @@ _STYLE = {
 }
 
 
-def verify(running: Command, path: Path) -> None:
-    """Open a bundle, which checks its bytes, and replay its golden inputs."""
+def _open(path: Path, keys: Sequence[Path]) -> Bundle:
+    """Open a bundle; where keys are named, one of them must have signed it."""
     bundle = open_bundle(path)
+    if keys:
+        require_signature(bundle, keys)
+    return bundle
+
+
+def _signed_by(bundle: Bundle) -> str | None:
+    return None if bundle.signature is None else bundle.signature.key_id
+
+
+def verify(running: Command, path: Path, keys: Sequence[Path] = ()) -> None:
+    """Open a bundle, which checks its bytes, and replay its golden inputs."""
+    bundle = _open(path, keys)
     predictor = LiteRTPredictor(bundle)
     outcome = replay(bundle, predictor)
     running.result(
@@ -54,12 +68,17 @@ def verify(running: Command, path: Path) -> None:
                 "max_map_error": outcome.max_map_error,
                 "score_tolerance": outcome.tolerance,
             },
+            "signed_by": _signed_by(bundle),
+            "signature_checked": bool(keys),
         }
     )
     running.say(
         f"{path.name} {bundle.manifest.bundle_id}: every byte as sealed; on {predictor.runtime} "
         f"{outcome.verdict_flips} of {outcome.n} golden verdicts differ, "
         f"largest score error {outcome.max_score_error:.4f} of {outcome.tolerance:.4f} allowed"
+    )
+    running.say(
+        f"signed by key {_signed_by(bundle)}: the signature fits" if keys else _unchecked(bundle)
     )
     if not outcome.ok:
         raise GateError(
@@ -72,8 +91,9 @@ def verify(running: Command, path: Path) -> None:
 
 def show(running: Command, path: Path) -> None:
     """Print the manifest of a bundle."""
-    manifest = open_bundle(path).manifest
-    running.result(manifest.model_dump(mode="json"))
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    running.result(manifest.model_dump(mode="json") | {"signed_by": _signed_by(bundle)})
     table = Table(title=f"{manifest.name} {manifest.bundle_id}", title_justify="left")
     for column in ("class", "severity", "OK below", "NG from"):
         table.add_column(column)
@@ -96,13 +116,22 @@ def show(running: Command, path: Path) -> None:
         f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
         f"{made.calibration_hash[:12]}, dataset {made.dataset}, seed {made.seed}, "
         f"commit {made.commit[:12]}\n"
-        f"data licence: {manifest.data_licence}"
+        f"data licence: {manifest.data_licence}\n{_unchecked(bundle)}"
     )
 
 
-def inspect(running: Command, path: Path, paths: list[Path], out: Path | None) -> None:
+def _unchecked(bundle: Bundle) -> str:
+    key_id = _signed_by(bundle)
+    if key_id is None:
+        return "not signed"
+    return f"signed by key {key_id}, by its own account: `qc verify --key` checks it"
+
+
+def inspect(
+    running: Command, path: Path, paths: list[Path], out: Path | None, keys: Sequence[Path] = ()
+) -> None:
     """Judge files and folders; overlays of the flagged parts go to `out`."""
-    bundle = open_bundle(path)
+    bundle = _open(path, keys)
     predictor = LiteRTPredictor(bundle)
     require_replay(bundle, predictor)
     found: list[dict[str, Any]] = []
@@ -171,7 +200,7 @@ def run(running: Command, path: Path) -> None:
 def run_line(running: Command, path: Path) -> dict[str, Any]:
     """Run a line file; the account of every frame."""
     file = read_line(path)
-    bundle = open_bundle(file.bundle)
+    bundle = _open(file.bundle, file.trusted_keys)
     predictor = LiteRTPredictor(bundle)
     source = plugins.resolve("source", file.source.kind).Source(
         file.source.path, pattern=file.source.pattern

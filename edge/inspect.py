@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 
 from qc.bundle import Bundle
 from qc.decide import Decision, decide
@@ -70,6 +71,8 @@ def _judge(
         return None, Decision(Verdict.FAULT, error.message)
     except (RuntimeError, ValueError) as error:
         return None, Decision(Verdict.FAULT, f"{predictor.runtime} failed: {error}")
+    if decision.score is not None:  # what is shown and kept are the scores that were judged
+        prediction = replace(prediction, score=decision.score)
     return prediction, decision
 
 

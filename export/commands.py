@@ -3,32 +3,111 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from qc.console import Command
+from rich.table import Table
+
+from qc.console import Command, stderr
 from qc.errors import GateError
+from qc.signature import read_private_key, sign_bundle
 from training.backend import wake
 from training.run import open_run
 
 
-def export(running: Command, run: Path, *, out: Path | None, data: Path | None) -> None:
-    """Export a finished run to a bundle."""
+def export(
+    running: Command,
+    run: Path,
+    *,
+    out: Path | None,
+    data: Path | None,
+    target: str = "cpu",
+    qat: bool = False,
+    sign: Path | None = None,
+) -> None:
+    """Export a finished run to a bundle; `sign` is the file of the key that signs it."""
+    key = None if sign is None else read_private_key(sign)
     wake(quiet=not running.verbose)
     from export.pack import export_run
 
-    found = export_run(open_run(run, data), out, running.step, quiet=not running.verbose)
-    running.result(found)
-    row = found["candidates"][0]
-    running.say(
-        f"int8: {row['bytes'] / 1024:.0f} kB, {row['latency_ms']:.2f} ms; on VAL AUROC "
-        f"{row['auroc']:.3f} (float {row['auroc_float']:.3f}), "
-        f"verdicts agree on {row['agreement']:.1%} with float, on {row['kernel_agreement']:.1%} "
-        "between the runtimes' kernels"
+    found = export_run(
+        open_run(run, data), out, running.step, target=target, qat=qat, quiet=not running.verbose
     )
-    if found["gate"] != "pass":
-        raise GateError(f"int8 fails the gate on VAL: {row['why_not']}", where=run)
-    said = found["decision"]
+    if key is not None and found["bundle"] is not None:
+        found["signed_by"] = sign_bundle(Path(found["bundle"]), key).key_id
+    running.result(found)
+    stderr.print(_table(found))
+    for row in found["candidates"]:
+        if row["why_not"] is not None:
+            running.say(f"not {_name(row)}: {row['why_not']}")
+    for worst in found["worst_layers"]:
+        running.say(f"int8 adds an error of {worst['added_error']:.1%} in {worst['layer']}")
+    if found["bundle"] is None:
+        raise GateError(
+            f"nothing that {target} can run passes the gate on VAL",
+            where=run,
+            expected="one that does; what would help: --qat, or a wider gate in [export]",
+        )
+    if target == "cpu":
+        running.say(
+            "latency is of this machine; where the line has another CPU, name a scheme in "
+            "export.scheme or export there"
+        )
+    _say_decision(running, found["decision"])
+    if "compiled" in found:
+        running.say(f"for the NPU, compiled: {found['compiled']}")
+    running.say(f"sealed and verified: {found['bundle']}")
+    if key is not None:
+        running.say(f"signed by key {found['signed_by']}")
+
+
+def _table(found: dict[str, Any]) -> Table:
+    """The candidates for a person."""
+    table = Table(title=f"candidates for {found['target']}, on VAL", title_justify="left")
+    micro = found["target"] == "mcu"
+    speed = "arena kB" if micro else "ms" if found["target"] == "cpu" else "ms, estimated"
+    columns = ("kB", speed, "AUROC", "agree", "recall", "overkill", "maps")
+    table.add_column("scheme", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in found["candidates"]:
+        taken = row["why_not"] is None
+        cost = row.get("arena_bytes") if micro else row["latency_ms"]
+        table.add_row(
+            f"{_name(row)}: taken" if taken else _name(row),
+            _number(row["bytes"] and row["bytes"] / 1024, ".0f"),
+            _number(cost and cost / 1024, ".0f") if micro else _number(cost, ".2f"),
+            _number(row["auroc"], ".3f"),
+            _number(row["agreement"], ".1%"),
+            _number(row.get("recall"), ".1%"),
+            _number(row.get("overkill"), ".1%"),
+            _number(row.get("map_correlation"), ".3f"),
+            style="bold" if taken else None,
+        )
+    return table
+
+
+def _name(row: dict[str, Any]) -> str:
+    """A candidate's scheme, with how much of it a mixed one leaves in float."""
+    kinds = [name for name in row.get("left_float", ()) if name.isupper()]
+    layers = len(row.get("left_float", ())) - len(kinds)
+    said = [f"{len(kinds)} kinds of operation"] if kinds else []
+    said += [f"{layers} layers"] if layers else []
+    return f"{row['scheme']}, {' and '.join(said)} in float" if said else str(row["scheme"])
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _say_decision(running: Command, said: dict[str, Any]) -> None:
     running.say(f"thresholds: {said['escape']}")
     for kind, counts in said["per_1000"].items():
         judged = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
         running.say(f"of 1,000 {kind} parts as in VAL: {judged}")
-    running.say(f"sealed and verified: {found['bundle']}")
+    if "cost_per_1000" in said:
+        kinds = ", ".join(f"{k} {v:g}" for k, v in said["cost_per_1000"].items() if k != "total")
+        running.say(f"1,000 parts of the line cost {said['cost_per_1000']['total']:g}: {kinds}")
+    running.say(
+        f"temperature {said['temperature']:g}: calibration error {said['ece_before']:.3f} before, "
+        f"{said['ece_after']:.3f} after"
+    )

@@ -1,4 +1,8 @@
-"""Keras to a full-int8 TFLite flatbuffer: static batch 1, uint8 at the borders, built-in ops."""
+"""Keras to a TFLite flatbuffer of any scheme: static batch 1, built-in operations alone.
+
+int8 has uint8 at its borders: the camera's picture goes in as it is. The other schemes take the
+same pixel values in float32, 0 to 255.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,13 @@ import numpy as np
 
 from export.calibrate import representative
 from qc.errors import FaultError, GateError
-from qc.manifest import TensorSpec
+from qc.manifest import RUNTIMES, TensorSpec
 from qc.quiet import quiet_stderr
 from training.pipeline import Progress
+
+RISKY = ("dynamic", "mixed")
+"""Schemes for LiteRT alone: tflite-runtime 2.14 cannot load some such models, and runs others
+wrongly without a word."""
 
 _NO_RANGE = 1e-5
 """Width of a range under which a tensor holds nothing; the converter gives 2e-6 to a constant."""
@@ -26,12 +34,106 @@ _NO_RANGE = 1e-5
 
 @dataclass(frozen=True)
 class Converted:
-    """A flatbuffer and its border tensors."""
+    """A flatbuffer and its border tensors.
 
+    Args:
+        scheme: how it is quantised.
+        model: the flatbuffer.
+        input, score, attention: what goes in and comes out.
+        left_float: operations or layers that a mixed scheme leaves in float.
+    """
+
+    scheme: str
     model: bytes
     input: TensorSpec
     score: TensorSpec
     attention: TensorSpec
+    left_float: tuple[str, ...] = ()
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Distributions that may run it."""
+        return RUNTIMES[:1] if self.scheme in RISKY else RUNTIMES
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A Keras model laid out for the converter.
+
+    Args:
+        folder: TensorFlow's SavedModel.
+        shape: of the input, `(1, h, w, 3)`.
+        quiet: hide what the converter prints.
+    """
+
+    folder: Path
+    shape: tuple[int, ...]
+    quiet: bool
+
+    def convert(
+        self,
+        scheme: str,
+        calibration: np.ndarray | None = None,
+        progress: Progress | None = None,
+    ) -> Converted:
+        """Convert to "int8", "dynamic", "float16" or "float32".
+
+        Args:
+            scheme: one of these.
+            calibration: `(N, H, W, 3)` uint8 from TRAIN, for int8.
+            progress: told of the calibration images seen.
+
+        Raises:
+            FaultError: the converter failed.
+            GateError: the graph holds a custom or Flex op or, in int8, a float island, or its
+                borders are of another type.
+        """
+        import tensorflow as tf
+
+        def inputs() -> Iterator[list[np.ndarray]]:
+            assert calibration is not None
+            for i, one in enumerate(representative(calibration), start=1):
+                if progress is not None:
+                    progress(i, len(calibration))
+                yield one
+
+        with silence(self.quiet):
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(self.folder))
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            if scheme != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if scheme == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if scheme == "int8":
+                converter.representative_dataset = inputs
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.inference_input_type = tf.uint8
+                converter.inference_output_type = tf.uint8
+            try:
+                data: bytes = converter.convert()
+            except Exception as error:  # the converter raises its own and bare exceptions
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                raise FaultError(
+                    f"the model cannot be converted to {scheme}", found=lines[0]
+                ) from error
+        return checked(scheme, data, self.shape)
+
+
+@contextmanager
+def saved_model(model: keras.Model, *, quiet: bool = True) -> Iterator[SavedModel]:
+    """Lay a Keras model out for the converter.
+
+    Args:
+        model: images `(B, H, W, 3)` to `score` `(B, K)` and `attention` `(B, h, w, K)`.
+        quiet: hide what export and converter print.
+    """
+    shape = (1, *model.input_shape[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "saved_model"
+        signature = [keras.InputSpec(shape=shape, dtype="float32", name="image")]
+        with silence(quiet):
+            model.export(place, format="tf_saved_model", input_signature=signature, verbose=False)
+        yield SavedModel(place, shape, quiet)
 
 
 def to_int8(
@@ -41,54 +143,26 @@ def to_int8(
     progress: Progress | None = None,
     quiet: bool = True,
 ) -> Converted:
-    """Quantise a model fully to int8.
-
-    Args:
-        model: images `(B, H, W, 3)` to `score` `(B, K)` and `attention` `(B, h, w, K)`.
-        calibration: `(N, H, W, 3)` uint8 from TRAIN.
-        progress: told of the calibration images seen.
-        quiet: hide what the converter prints.
-
-    Raises:
-        FaultError: the converter failed.
-        GateError: the graph holds a float island, a custom op, or borders of another type.
-    """
-    import tensorflow as tf
-
-    shape = (1, *model.input_shape[1:])
-
-    def inputs() -> Iterator[list[np.ndarray]]:
-        for i, one in enumerate(representative(calibration), start=1):
-            if progress is not None:
-                progress(i, len(calibration))
-            yield one
-
-    with tempfile.TemporaryDirectory() as folder, _silence(quiet):
-        saved = Path(folder) / "saved_model"
-        signature = [keras.InputSpec(shape=shape, dtype="float32", name="image")]
-        model.export(saved, format="tf_saved_model", input_signature=signature, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = inputs
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        converter.inference_output_type = tf.uint8
-        try:
-            data: bytes = converter.convert()
-        except Exception as error:  # the converter raises its own and bare exceptions
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise FaultError("the model cannot be converted to int8", found=lines[0]) from error
-    return _checked(data, shape)
+    """Quantise a model fully to int8; as `SavedModel.convert`."""
+    with saved_model(model, quiet=quiet) as saved:
+        return saved.convert("int8", calibration, progress)
 
 
 @contextmanager
-def _silence(quiet: bool) -> Iterator[None]:
+def silence(quiet: bool) -> Iterator[None]:
     """TensorFlow talks on both: Python's stdout, and file descriptor 2 from C++."""
     with quiet_stderr(quiet), redirect_stdout(io.StringIO() if quiet else sys.stdout):
         yield
 
 
-def _checked(data: bytes, shape: tuple[int, ...]) -> Converted:
+def checked(
+    scheme: str, data: bytes, shape: tuple[int, ...], left_float: tuple[str, ...] = ()
+) -> Converted:
+    """A flatbuffer of a scheme, once its graph is what the line can run.
+
+    Raises:
+        GateError: it is not.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     graph = schema.ModelT.InitFromPackedBuf(data, 0)
@@ -98,6 +172,23 @@ def _checked(data: bytes, shape: tuple[int, ...]) -> Converted:
     if codes:
         raise GateError("custom or Flex ops in the graph", expected="none", found=sorted(codes))
     main = graph.subgraphs[0]
+    if scheme == "int8":
+        _refuse_islands(main, schema)
+    inputs = [_spec(main.tensors[i], schema) for i in main.inputs]
+    outputs = [_spec(main.tensors[i], schema) for i in main.outputs]
+    scores = [t for t in outputs if len(t.shape) == 2]
+    maps = [t for t in outputs if len(t.shape) == 4]
+    if len(inputs) != 1 or len(scores) != 1 or len(maps) != 1:
+        raise GateError("wrong borders", expected="1 input, score and attention", found=outputs)
+    image = inputs[0]
+    kind = "uint8" if scheme == "int8" else "float32"
+    border = (image.shape, image.dtype, image.scale, image.zero_point)
+    if border != (shape, kind, 1.0, 0):
+        raise GateError("wrong input", expected=f"{shape} {kind}, as the picture is", found=image)
+    return Converted(scheme, data, image, scores[0], maps[0], left_float)
+
+
+def _refuse_islands(main: Any, schema: Any) -> None:
     floats = [t.name.decode() for t in main.tensors if t.type == schema.TensorType.FLOAT32]
     if floats:
         raise GateError("float islands in the int8 graph", expected="none", found=floats[:3])
@@ -115,25 +206,21 @@ def _checked(data: bytes, shape: tuple[int, ...]) -> Converted:
             expected="layers that vary, so train longer or with a smaller learning_rate",
             found=empty[:3],
         )
-    inputs = [_spec(main.tensors[i], schema) for i in main.inputs]
-    outputs = [_spec(main.tensors[i], schema) for i in main.outputs]
-    scores = [t for t in outputs if len(t.shape) == 2]
-    maps = [t for t in outputs if len(t.shape) == 4]
-    if len(inputs) != 1 or len(scores) != 1 or len(maps) != 1:
-        raise GateError("wrong borders", expected="1 input, score and attention", found=outputs)
-    image = inputs[0]
-    if image.shape != shape or image.scale != 1.0 or image.zero_point != 0:
-        raise GateError("wrong input", expected=f"{shape}, scale 1, zero point 0", found=image)
-    return Converted(data, image, scores[0], maps[0])
 
 
 def _spec(tensor: Any, schema: Any) -> TensorSpec:
-    if tensor.type != schema.TensorType.UINT8:
-        raise GateError("wrong type at the border", expected="uint8", found=tensor.type)
-    return TensorSpec(
-        name=tensor.name.decode(),
-        shape=tuple(int(n) for n in tensor.shape),
-        dtype="uint8",
-        scale=float(tensor.quantization.scale[0]),
-        zero_point=int(tensor.quantization.zeroPoint[0]),
+    kinds = {schema.TensorType.UINT8: "uint8", schema.TensorType.FLOAT32: "float32"}
+    if tensor.type not in kinds:
+        raise GateError("wrong type at the border", expected="uint8 or float32", found=tensor.type)
+    quantum: dict[str, Any] = {}
+    if kinds[tensor.type] == "uint8":
+        quantum["scale"] = float(tensor.quantization.scale[0])
+        quantum["zero_point"] = int(tensor.quantization.zeroPoint[0])
+    return TensorSpec.model_validate(
+        {
+            "name": tensor.name.decode(),
+            "shape": tuple(int(n) for n in tensor.shape),
+            "dtype": kinds[tensor.type],
+            **quantum,
+        }
     )

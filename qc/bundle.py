@@ -1,8 +1,9 @@
 """Read, check and write a bundle: one `.tflite` file with its papers appended as a ZIP.
 
-Layout: the TFLite flatbuffer, then a ZIP of `manifest.json`, `labels.txt`, `golden.npz` and
-`report.json`. The ZIP comment holds the SHA-256 of every byte before it, so no byte of the file can
-change unseen; the manifest holds the SHA-256 of each part; the bundle id is a hash of the manifest.
+Layout: the TFLite flatbuffer, then a ZIP of `manifest.json`, `labels.txt`, `golden.npz`,
+`report.json` and, where it was signed, `signature`. The ZIP comment holds the SHA-256 of every byte
+before it, so no byte of the file can change unseen; the manifest holds the SHA-256 of each part but
+the signature, which is made over the manifest; the bundle id is a hash of the manifest.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qc.errors import BundleError, FaultError
 from qc.manifest import SCHEMA_VERSION, SEALED_PARTS, Manifest
@@ -24,6 +27,7 @@ from qc.manifest import SCHEMA_VERSION, SEALED_PARTS, Manifest
 MAX_BYTES = 256 * 1024 * 1024
 
 _PARTS = ("manifest.json", *SEALED_PARTS[1:])
+_SIGNATURE = "signature"
 _COMMENT = b"attention-qc sha256:"
 
 
@@ -64,15 +68,45 @@ class Golden:
             )
 
 
+class Signature(BaseModel):
+    """The member `signature` as it lies in a bundle; `qc.signature` makes and checks it.
+
+    Args:
+        algorithm: Ed25519 and no other.
+        key_id: of the key that made it, by its own account.
+        signature: 64 bytes as base64.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    algorithm: Literal["Ed25519"]
+    key_id: str = Field(pattern="^[0-9a-f]{16}$")
+    signature: str = Field(pattern="^[A-Za-z0-9+/]{86}==$")
+
+    def to_bytes(self) -> bytes:
+        """As the JSON of the member."""
+        return _canonical(self.model_dump())
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: every checksum held."""
+    """An opened bundle: every checksum held; whether it is signed, not yet by whom.
+
+    Args:
+        path: the file.
+        manifest, model, golden, report: its contents.
+        signature: None where the bundle is not signed. It has the right form and no more:
+            `qc.signature.require_signature` checks it.
+        members: the parts beside the model, byte for byte; none where no file was read.
+    """
 
     path: Path
     manifest: Manifest
     model: bytes
     golden: Golden
     report: dict[str, Any]
+    signature: Signature | None = None
+    members: dict[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def _sha256(data: bytes) -> str:
@@ -117,13 +151,29 @@ def write_bundle(
     }
     checked = Manifest.model_validate(raw).model_dump(mode="json")
     checked["bundle_id"] = _bundle_id(checked)
+    _seal(path, model, {"manifest.json": _canonical(checked), **parts})
+    return Manifest.model_validate(checked)
+
+
+def write_signature(bundle: Bundle, signature: Signature) -> None:
+    """Put a signature into the file of an opened bundle, in the place of one that it has.
+
+    Raises:
+        FaultError: the file cannot be written; the bundle is then as it was.
+    """
+    path = bundle.path.resolve()  # a link stays a link
+    _seal(path, bundle.model, {**bundle.members, _SIGNATURE: signature.to_bytes()})
+
+
+def _seal(path: Path, model: bytes, members: dict[str, bytes]) -> None:
+    """Write model, ZIP and the checksum over both; the file appears whole or not at all."""
     buffer = io.BytesIO()
     buffer.write(model)
     with zipfile.ZipFile(buffer, "a") as archive:
-        for name, data in {"manifest.json": _canonical(checked), **parts}.items():
+        for name in (n for n in (*_PARTS, _SIGNATURE) if n in members):
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_STORED if name == "golden.npz" else 8
-            archive.writestr(info, data)
+            archive.writestr(info, members[name])
         archive.comment = _COMMENT + b"0" * 64
     body = buffer.getvalue()[: -len(_COMMENT) - 64]
     partial = path.with_name(path.name + ".partial")
@@ -132,19 +182,21 @@ def write_bundle(
         partial.write_bytes(body + _COMMENT + _sha256(body).encode())
         partial.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise FaultError("the bundle cannot be written", where=path, found=error) from error
-    return Manifest.model_validate(checked)
 
 
 def _members(path: Path, data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
-            if sorted(i.filename for i in infos) != sorted(_PARTS):
+            names = sorted(i.filename for i in infos)
+            if names not in (sorted(_PARTS), sorted((*_PARTS, _SIGNATURE))):
                 raise BundleError(
                     "this is not a bundle of this project",
                     where=path,
-                    expected=", ".join(_PARTS),
+                    expected=", ".join(_PARTS) + f", and {_SIGNATURE} or not",
                     found=", ".join(i.filename for i in infos)[:200],
                 )
             if sum(i.file_size for i in infos) > MAX_BYTES:
@@ -159,8 +211,22 @@ def _members(path: Path, data: bytes) -> dict[str, bytes]:
         ) from error
 
 
+def _signature(path: Path, data: bytes | None) -> Signature | None:
+    try:
+        return None if data is None else Signature.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise BundleError(
+            "the signature in the bundle is malformed",
+            where=path,
+            expected="JSON of algorithm Ed25519, key_id and signature",
+            found=(f"key '{key[:60]}': " if key else "") + first["msg"],
+        ) from error
+
+
 def open_bundle(path: Path) -> Bundle:
-    """Open a bundle and check every byte of it.
+    """Open a bundle and check every byte of it; whose signature it has is not checked here.
 
     Raises:
         BundleError: missing, truncated, altered, of another schema, or not a bundle.
@@ -212,4 +278,5 @@ def open_bundle(path: Path) -> Bundle:
         report = json.loads(members["report.json"])
     except (ValueError, KeyError, OSError) as error:
         raise BundleError("a part of the bundle is not valid", where=path, found=error) from error
-    return Bundle(path, manifest, model, golden, report)
+    signature = _signature(path, members.get(_SIGNATURE))
+    return Bundle(path, manifest, model, golden, report, signature, members)

@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at a dataset, and split it without leaks.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+keys_app = typer.Typer(help="Make keys, and sign bundles with them.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries talk.")]
@@ -32,6 +34,10 @@ DataOption = Annotated[
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="KEY=VALUE", help="What the layout is told; may be repeated."),
+]
+Keys = Annotated[
+    list[Path] | None,
+    typer.Option("--key", metavar="PUB", help="Must have signed; may be repeated: one of them."),
 ]
 FormatOption = Annotated[str | None, typer.Option("--format", help="The layout, not detected.")]
 
@@ -240,23 +246,57 @@ def export(
     run: Annotated[Path, typer.Argument(help="A finished run.")],
     out: Annotated[Path | None, typer.Option("--out", help="The bundle to write.")] = None,
     data: DataOption = None,
+    target: Annotated[str, typer.Option(help="cpu, ethos-u55-128, ethos-u85-256 or mcu.")] = "cpu",
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Fine-tune under simulated int8 where int8 fails.")
+    ] = False,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Private key to sign the bundle with.")
+    ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Quantise, set thresholds, seal and verify; exit 1 where the gate fails."""
+    """Try every scheme, set thresholds, seal and verify; exit 1 where the gate fails."""
     with command(as_json, verbose) as running:
-        load("train", "export.commands:export")(running, run, out=out, data=data)
+        load("train", "export.commands:export")(
+            running, run, out=out, data=data, target=target, qat=qat, sign=sign
+        )
+
+
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(help="Of the two files NAME.key and NAME.pub.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the key.")] = Path(),
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a key: the private half signs bundles, the public half checks them."""
+    with command(as_json, verbose) as running:
+        load("edge", "qc.signature:keys_new")(running, name, out)
+
+
+@keys_app.command("sign")
+def keys_sign(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    key: Annotated[Path, typer.Option("--key", help="The private key.")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Sign a bundle in place; a signature that it has is replaced."""
+    with command(as_json, verbose) as running:
+        load("edge", "qc.signature:keys_sign")(running, bundle, key)
 
 
 @app.command()
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    key: Keys = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Check every byte of a bundle and replay its golden inputs; exit 1 where it differs."""
     with command(as_json, verbose) as running:
-        load("edge", "edge.commands:verify")(running, bundle)
+        load("edge", "edge.commands:verify")(running, bundle, key or ())
 
 
 @app.command()
@@ -275,12 +315,13 @@ def inspect(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the overlays.")] = None,
+    key: Keys = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Verdicts, and overlays of the flagged parts, for files or folders."""
     with command(as_json, verbose) as running:
-        load("edge", "edge.commands:inspect")(running, bundle, paths, out)
+        load("edge", "edge.commands:inspect")(running, bundle, paths, out, key or ())
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """The whole quality policy: a prediction and two thresholds become a verdict. Pure functions.
 
-With a good class, the defect score is `1 - score[good]`; the most likely defect class names the
-part and gives the thresholds: below `ok_below` OK, from `ng_above` on NG, REVIEW between them.
+The model's scores are calibrated by the bundle's temperature first. With a good class, the defect
+score is `1 - score[good]`; the most likely defect class names the part and gives the thresholds:
+below `ok_below` OK, from `ng_above` on NG, REVIEW between them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class DecisionSpec(BaseModel):
         max_escape: the escape rate that was asked for.
         max_overkill: the overkill rate that was asked for.
         escape_bound: what is shown of the escape rate, or None where no confidence was asked for.
+        severity_escape: severity -> the escape rate that was asked for its defects.
+        severity_bound: severity -> what is shown of it.
+        temperature: of `calibrated`; the thresholds are of calibrated scores.
+        independent: each defect has a probability of its own, they do not add up to 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,26 +58,29 @@ class DecisionSpec(BaseModel):
     max_escape: float = Field(ge=0, lt=1)
     max_overkill: float = Field(ge=0, lt=1)
     escape_bound: EscapeBound | None = None
+    severity_escape: dict[str, float] = {}
+    severity_bound: dict[str, EscapeBound] = {}
+    temperature: float = Field(default=1.0, ge=0.05, le=20)
+    independent: bool = False
 
     @property
     def promised(self) -> bool:
-        """Whether the escape rate that was asked for is shown with the confidence asked for."""
-        return self.escape_bound is not None and self.escape_bound.bound <= self.max_escape
+        """Whether every escape rate that was asked for is shown with the confidence asked for."""
+        found = self.escape_bound
+        return (
+            found is not None
+            and found.bound <= self.max_escape
+            and all(b.bound <= self.severity_escape[s] for s, b in self.severity_bound.items())
+        )
 
     @property
     def escape_words(self) -> str:
-        """What may be said of the escape rate."""
-        found, asked = self.escape_bound, f"{self.max_escape:.1%}"
-        if found is None:
-            return f"at most {asked} escape on VAL, as a point: other pieces may escape more often"
-        seen = f"{found.escaped} of {found.groups} groups with defects escape on VAL"
-        shown = f"at most {found.bound:.1%} escape with {found.confidence:.0%} confidence"
-        if self.promised:
-            return f"{shown} ({seen})"
-        needed = groups_needed(self.max_escape, found.confidence)
-        return (
-            f"{asked} escape is not promised: {seen} shows {shown}; {asked} needs {needed} groups"
-        )
+        """What may be said of the escape rate, and of the rate of each severity asked for."""
+        words = [_escape_words(self.max_escape, self.escape_bound, "defects")]
+        for severity, asked in self.severity_escape.items():
+            bound = self.severity_bound.get(severity)
+            words.append(_escape_words(asked, bound, f"{severity} defects"))
+        return "; ".join(words)
 
     @model_validator(mode="after")
     def _ordered(self) -> DecisionSpec:
@@ -87,12 +95,36 @@ class DecisionSpec(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict with the rule that led to it; `defect_class` and score are None on FAULT."""
+    """A verdict with the rule that led to it; on FAULT all else is None.
+
+    Args:
+        verdict: OK, NG, REVIEW or FAULT.
+        reason: the rule in words.
+        defect_class: the most likely one.
+        defect_score: what was compared with the thresholds.
+        score: `(K,)`, calibrated.
+    """
 
     verdict: Verdict
     reason: str
     defect_class: str | None = None
     defect_score: float | None = None
+    score: FloatArray | None = None
+
+
+def _escape_words(max_escape: float, found: EscapeBound | None, what: str) -> str:
+    asked = f"{max_escape:.1%}"
+    if found is None:
+        some = "" if what == "defects" else f" of {what}"
+        return (
+            f"at most {asked} escape{some} on VAL, as a point: other pieces may escape more often"
+        )
+    seen = f"{found.escaped} of {found.groups} groups with {what} escape on VAL"
+    shown = f"at most {found.bound:.1%} escape with {found.confidence:.0%} confidence"
+    if found.bound <= max_escape:
+        return f"{shown} ({seen})"
+    needed = groups_needed(max_escape, found.confidence)
+    return f"{asked} escape is not promised: {seen} shows {shown}; {asked} needs {needed} groups"
 
 
 def groups_needed(rate: float, confidence: float) -> int:
@@ -106,6 +138,39 @@ def groups_needed(rate: float, confidence: float) -> int:
 def defect_scores(score: FloatArray, good_index: int) -> FloatArray:
     """Defect score in [0, 1] of each row of `(N, K)` class scores."""
     return (1.0 - score[..., good_index]).astype(np.float32)
+
+
+_LEAST = 1 / 1024
+"""A probability that a model stores as 0: less than half a step of a uint8 score."""
+
+
+def calibrated(score: FloatArray, spec: DecisionSpec, good_index: int) -> FloatArray:
+    """Scores as probabilities: how often such a score is right, not how sure the model seems.
+
+    Guo, Pleiss, Sun, Weinberger: "On Calibration of Modern Neural Networks", ICML 2017 (arXiv
+    1706.04599): the logits are divided by one temperature. Here the logarithm of a probability
+    takes the place of its logit, so that a quantised model needs no other output.
+
+    Args:
+        score: `(..., K)` in [0, 1], as the model gives them.
+        spec: holds the temperature, and whether each defect has a probability of its own.
+        good_index: where the good class stands.
+
+    Returns:
+        `(..., K)`: scores that add up to 1; of independent ones each by itself, and good is 1 - the
+        greatest of the defects.
+    """
+    if spec.temperature == 1.0:
+        return score
+    floor = np.clip(np.asarray(score, np.float64), _LEAST, None)
+    power = floor ** (1 / spec.temperature)
+    if not spec.independent:
+        return np.asarray(power / power.sum(axis=-1, keepdims=True), np.float32)
+    against = np.clip(1.0 - np.asarray(score, np.float64), _LEAST, None) ** (1 / spec.temperature)
+    each = power / (power + against)
+    each[..., good_index] = 0.0
+    each[..., good_index] = 1.0 - each.max(axis=-1)
+    return np.asarray(each, np.float32)
 
 
 def decide(
@@ -133,14 +198,16 @@ def decide(
     if prediction.attention is not None and not np.isfinite(prediction.attention).all():
         return Decision(Verdict.FAULT, "the model gave a map that is not finite")
     good_index = list(classes).index(good)
+    score = calibrated(score, spec, good_index)
     likely = max((i for i in range(len(classes)) if i != good_index), key=lambda i: score[i])
     name = classes[likely]
     value = float(defect_scores(score, good_index))
     low, high = spec.ok_below[name], spec.ng_above[name]
     if value < low:
-        return Decision(Verdict.OK, f"defect score {value:.3f} < {low:.3f}", name, value)
-    if value >= high:
-        return Decision(Verdict.NG, f"{name}: defect score {value:.3f} >= {high:.3f}", name, value)
-    return Decision(
-        Verdict.REVIEW, f"{name}: defect score {value:.3f} in [{low:.3f}, {high:.3f})", name, value
-    )
+        verdict, reason = Verdict.OK, f"defect score {value:.3f} < {low:.3f}"
+    elif value >= high:
+        verdict, reason = Verdict.NG, f"{name}: defect score {value:.3f} >= {high:.3f}"
+    else:
+        verdict = Verdict.REVIEW
+        reason = f"{name}: defect score {value:.3f} in [{low:.3f}, {high:.3f})"
+    return Decision(verdict, reason, name, value, score)

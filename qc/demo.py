@@ -64,9 +64,6 @@ noise = 0.0
 
 [export]
 calibration_images = 100
-# wider than the default: so small a model, so briefly trained, leaves many scores near a threshold
-max_auroc_drop = 0.02
-min_agreement = 0.85
 
 [decision]
 max_escape = 0.05

@@ -65,6 +65,8 @@ class LineFile(_Table):
         bundle: the sealed `.tflite` file.
         journal: the journal file, made where it is missing.
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
+        trusted_keys: files of public keys: the bundle must be signed by one of them; none named:
+            it need not be signed.
     """
 
     bundle: Path
@@ -73,6 +75,7 @@ class LineFile(_Table):
     queue: QueueTable = QueueTable()
     sinks: tuple[SinkTable, ...] = ()
     deadline_ms: float | None = Field(default=None, gt=0)
+    trusted_keys: tuple[Path, ...] = ()
 
 
 def read_line(path: Path) -> LineFile:
@@ -92,6 +95,7 @@ def read_line(path: Path) -> LineFile:
             "journal": folder / line.journal,
             "source": line.source.model_copy(update={"path": folder / line.source.path}),
             "sinks": tuple(s.model_copy(update={"path": folder / s.path}) for s in line.sinks),
+            "trusted_keys": tuple(folder / key for key in line.trusted_keys),
         }
     )
 

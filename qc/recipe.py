@@ -11,7 +11,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -211,19 +211,49 @@ class TrainTable(_Table):
 
 
 class ExportTable(_Table):
-    """`[export]`: the quantised model and the gate it must pass on VAL.
+    """`[export]`: how the model is quantised, and the gate it must pass on VAL against float.
 
     Args:
+        scheme: "auto" builds every scheme that the target can run and takes the fastest that passes
+            the gate; a named one is built alone: for a line whose CPU is not the one here.
         calibration_images: taken from TRAIN, stratified over classes and groups.
         golden_images: sealed into the bundle with their outputs.
-        max_auroc_drop: int8 may lose this much good-vs-defect AUROC against float.
-        min_agreement: share of VAL images on which int8 and float give the same verdict.
+        min_agreement: share of VAL images with the same verdict.
+        max_recall_drop: share of the defects that may be flagged no more.
+        max_overkill_rise: share of the good parts that may be judged NG on top.
+        min_map_correlation: mean correlation of the maps.
+        max_auroc_drop: of good against defect.
+        qat_epochs: of fine-tuning under simulated quantisation, where `--qat` allows it.
     """
 
+    scheme: Literal["auto", "int8", "mixed", "dynamic", "float16", "float32"] = "auto"
     calibration_images: int = Field(default=200, ge=16)
     golden_images: int = Field(default=24, ge=16)
+    min_agreement: float = Field(default=0.99, ge=0, le=1)
+    max_recall_drop: float = Field(default=0.01, ge=0, le=1)
+    max_overkill_rise: float = Field(default=0.01, ge=0, le=1)
+    min_map_correlation: float = Field(default=0.95, ge=-1, le=1)
     max_auroc_drop: float = Field(default=0.01, ge=0)
-    min_agreement: float = Field(default=0.9, ge=0, le=1)
+    qat_epochs: int = Field(default=3, ge=1, le=50)
+
+
+class CostTable(_Table):
+    """`[decision.costs]`: what one part costs, in any one currency, so that thresholds cost least.
+
+    Args:
+        escape: a bad part judged OK.
+        overkill: a good part judged NG.
+        review: a part that a person looks at.
+        defect_rate: share of bad parts on the line; VAL has more of them than a line has.
+    """
+
+    escape: float = Field(ge=0)
+    overkill: float = Field(ge=0)
+    review: float = Field(ge=0)
+    defect_rate: float = Field(gt=0, lt=1)
+
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DecisionTable(_Table):
@@ -234,15 +264,22 @@ class DecisionTable(_Table):
         max_overkill: share of good parts that may be judged NG.
         confidence: that `max_escape` holds for other pieces too, by an exact bound over the groups
             of VAL; None: it is met on VAL as a point and nothing is promised.
+        severity_escape: severity -> share of the bad parts with a defect of it that may be judged
+            OK, such as `{critical = 0.001}`, beside `max_escape` of all.
+        costs: where given, the cheapest thresholds that keep within the rates.
+        temperature: fit a temperature on VAL, so that scores are probabilities.
     """
 
-    max_escape: float = Field(default=0.02, ge=0, lt=1)
-    max_overkill: float = Field(default=0.02, ge=0, lt=1)
+    max_escape: Rate = 0.02
+    max_overkill: Rate = 0.02
     confidence: float | None = Field(default=None, ge=0.5, lt=1)
+    severity_escape: dict[Literal["minor", "major", "critical"], Rate] = {}
+    costs: CostTable | None = None
+    temperature: bool = True
 
     @model_validator(mode="after")
     def _boundable(self) -> DecisionTable:
-        if self.confidence is not None and self.max_escape == 0:
+        if self.confidence is not None and 0 in (self.max_escape, *self.severity_escape.values()):
             raise ValueError("no number of parts shows with confidence that max_escape is 0")
         return self
 

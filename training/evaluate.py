@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from qc import metrics
-from qc.decide import DecisionSpec, decide, defect_scores
+from qc.decide import DecisionSpec, calibrated, decide, defect_scores
 from qc.replay import Predictor
 from qc.types import Prediction, Task, Verdict
 from training.pipeline import Images, Progress
@@ -123,18 +123,19 @@ def measure(
     """
     good_index = list(classes).index(good)
     is_defect = images.labels != good_index
-    value = defect_scores(outputs.score, good_index)
+    score = outputs.score if decision is None else calibrated(outputs.score, decision, good_index)
+    value = defect_scores(score, good_index)
     groups = [group_of(s) for s in images.samples]
     truth = images.truth(len(classes))
     several = task == "multilabel"
-    said = metrics.labels_said(outputs.score, good_index, several)
-    each = metrics.of_each_class(truth, said, outputs.score, classes)
+    said = metrics.labels_said(score, good_index, several)
+    each = metrics.of_each_class(truth, said, score, classes)
     if several:
         right = metrics.several_labels(truth, said)
-        ece = metrics.calibration_of_several(truth, outputs.score, good_index)
+        ece = metrics.calibration_of_several(truth, score, good_index)
     else:
-        right = metrics.classification(outputs.score, images.labels, classes)
-        ece = metrics.expected_calibration_error(outputs.score, images.labels)
+        right = metrics.classification(score, images.labels, classes)
+        ece = metrics.expected_calibration_error(score, images.labels)
     area = metrics.auroc(is_defect, value)
     figures: dict[str, Any] = {
         "split": split,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qc import metrics
-from qc.decide import DecisionSpec, defect_scores
+from qc.decide import DecisionSpec, calibrated, defect_scores
 from qc.errors import FaultError
 from training.evaluate import Outputs, likely_defects, verdicts
 from training.pipeline import Images
@@ -45,12 +45,13 @@ def write_predictions(
     """
     index = list(classes).index(good)
     truth = images.truth(len(classes))
-    said = metrics.labels_said(outputs.score, index, several)
+    score = outputs.score if decision is None else calibrated(outputs.score, decision, index)
+    said = metrics.labels_said(score, index, several)
     judged = [""] * len(images)
     if decision is not None:
         judged = [str(v) for v in verdicts(outputs, decision, classes, good)]
     likely = likely_defects(outputs.score, index)
-    value = defect_scores(outputs.score, index)
+    value = defect_scores(score, index)
     columns = ["sample_id", "group", "labels", "said", "verdict", "defect_score", "points"]
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -66,7 +67,7 @@ def write_predictions(
                         judged[row],
                         f"{value[row]:.6f}",
                         _points(images, outputs, row, int(likely[row])),
-                        *(f"{score:.6f}" for score in outputs.score[row]),
+                        *(f"{p:.6f}" for p in score[row]),
                     ]
                 )
     except OSError as error:

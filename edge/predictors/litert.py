@@ -123,6 +123,12 @@ class LiteRTPredictor:
         score = _probabilities(self._real(self._score, manifest.score), manifest)
         return Prediction(score, attention, infer_ns)
 
+    @property
+    def partitions(self) -> int | None:
+        """Parts of the graph that the delegate runs; None where the runtime does not tell."""
+        tell = getattr(self._interpreter, "_get_ops_details", None)
+        return None if tell is None else sum(o["op_name"] == "DELEGATE" for o in tell())
+
     def _real(self, index: int, spec: TensorSpec) -> FloatArray:
         """The numbers behind a stored tensor, without its batch axis; a copy."""
         stored = self._interpreter.get_tensor(index)[0]

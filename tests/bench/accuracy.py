@@ -23,7 +23,7 @@ from typing import Any
 
 from accuracy_sets import LEAKY, Dealt, deal
 
-SMALL = {"size_hw": [128, 128], "stride": 16, "dropout": 0.2}
+SMALL = {"size_hw": [128, 128], "stride": 8, "dropout": 0.1}
 CNN = {"backbone": "inverted_residual", **SMALL}
 PRETRAINED = {
     "backbone": "mobilenet_v2",
@@ -44,7 +44,15 @@ TRAIN = {
     "balance": 0.5,
     "mask_weight": 0.5,
 }
-FROM_SCRATCH = {"epochs": 30, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 1e-2}
+FROM_SCRATCH = {
+    "epochs": 30,
+    "batch_size": 16,
+    "learning_rate": 3e-3,
+    "weight_decay": 1e-4,
+    "label_smoothing": 0.05,
+    "mask_weight": 2.0,
+    "augment": {"quarter_turns": True},
+}
 BLOCKS = ("none", "squeeze_excitation", "eca", "cbam", "coordinate")
 
 VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -56,7 +64,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "cnn-wide": ("magnetic_tile", {**CNN, "block": "none", "width": 1.6}, FROM_SCRATCH),
     "cct": (
         "magnetic_tile",
-        {**SMALL, "backbone": "compact_transformer", "block": "none"},
+        {**SMALL, "backbone": "compact_transformer", "block": "none", "stride": 16},
         FROM_SCRATCH,
     ),
     "steel": (
@@ -77,6 +85,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 """Set, `[model]`, and what differs in `[train]`."""
 
+REPORTED = {
+    "scheme": "int8",
+    "min_agreement": 0.0,
+    "max_recall_drop": 1.0,
+    "max_overkill_rise": 1.0,
+    "min_map_correlation": -1.0,
+    "max_auroc_drop": 1.0,
+}
+"""int8, whatever it loses: what it loses is in the row."""
+
 PROTOCOLS = {"pneumonia_mnist": "the split of its source"}
 """Where it is not by group: of this set nobody knows which images belong together."""
 
@@ -95,7 +113,7 @@ def toml(name: str, key: dict[str, Any], dealt: Dealt) -> str:
         "model": model,
         "train": {k: v for k, v in train.items() if k != "augment"},
         "train.augment": train.get("augment", {}),
-        "export": {"max_auroc_drop": 1.0, "min_agreement": 0.0},  # reported, not judged
+        "export": REPORTED,
         "decision": {"max_escape": 0.05, "max_overkill": 0.05},
     }
     lines = [f'name = "{name}"', f"seed = {key['seed']}"]

@@ -40,8 +40,12 @@ average = 0.9
 [export]
 calibration_images = 32
 golden_images = 16
-max_auroc_drop = 1.0
+scheme = "int8"
 min_agreement = 0.0
+max_recall_drop = 1.0
+max_overkill_rise = 1.0
+min_map_correlation = -1.0
+max_auroc_drop = 1.0
 
 [decision]
 max_escape = 0.1

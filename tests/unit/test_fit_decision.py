@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from export.fit_decision import fit_decision, per_thousand
+from export.fit_decision import Parts, expected_cost, fit_decision, per_thousand
 from qc.decide import DecisionSpec, decide, groups_needed
 from qc.errors import GateError
 from qc.metrics import upper_bound
+from qc.recipe import CostTable, DecisionTable
 from qc.types import Prediction, Verdict
+
+
+def parts(value: np.ndarray, is_defect: np.ndarray, groups: Sequence[str] = ()) -> Parts:
+    """Parts of VAL, each bad one a major defect; each a group of its own where none is given."""
+    names = groups or [str(i) for i in range(len(value))]
+    return Parts(value, np.where(is_defect, "major", "good"), names)
+
 
 FINE = (0.05, 0.1, 0.3, 0.4)
 BAD = (0.2, 0.6, 0.8, 0.9)
@@ -22,11 +32,9 @@ def _fit(
     is_defect = np.array([False] * len(fine) + [True] * len(bad))
     shuffled = np.random.default_rng(0).permutation(len(score))
     found = fit_decision(
-        score[shuffled],
-        is_defect[shuffled],
-        defects=["hole", "crack"],
-        max_escape=escape,
-        max_overkill=overkill,
+        parts(score[shuffled], is_defect[shuffled]),
+        ["hole", "crack"],
+        DecisionTable(max_escape=escape, max_overkill=overkill),
     )
     assert set(found.ok_below) == set(found.ng_above) == {"hole", "crack"}
     assert len(set(found.ok_below.values())) == len(set(found.ng_above.values())) == 1
@@ -94,9 +102,8 @@ def test_the_rates_hold_for_the_function_that_judges(seed: int) -> None:
     escape, overkill = rng.choice([0.0, 0.02, 0.05, 0.1, 0.3], 2)
     value = np.concatenate([fine, bad]).astype(np.float32)
     is_defect = np.arange(100) >= 60
-    spec = fit_decision(
-        value, is_defect, defects=["hole"], max_escape=escape, max_overkill=overkill
-    )
+    table = DecisionTable(max_escape=escape, max_overkill=overkill)
+    spec = fit_decision(parts(value, is_defect), ["hole"], table)
     found = np.array(
         [
             decide(
@@ -121,15 +128,10 @@ def _bounded(groups: int, escape: float, confidence: float = 0.95, parts: int = 
     lowest = (np.arange(groups) + 1) / (groups + 1)
     bad = np.concatenate([lowest + 0.0001 * part for part in range(parts)])
     names = [f"piece{i}" for i in range(groups)] * parts
-    return fit_decision(
-        np.array([*bad, 0.0], np.float64),
-        np.array([True] * len(bad) + [False]),
-        defects=["hole"],
-        max_escape=escape,
-        max_overkill=0.0,
-        groups=[*names, "fine"],
-        confidence=confidence,
-    )
+    severity = np.array(["major"] * len(bad) + ["good"])
+    table = DecisionTable(max_escape=escape, max_overkill=0.0, confidence=confidence)
+    val = Parts(np.array([*bad, 0.0]), severity, [*names, "fine"])
+    return fit_decision(val, ["hole"], table)
 
 
 def test_what_the_textbook_says_is_needed() -> None:
@@ -169,29 +171,95 @@ def test_the_promise_holds_for_pieces_that_were_not_seen() -> None:
     broken = 0
     for _ in range(400):
         bad = rng.random(100)  # the true escape rate of a threshold is the threshold
-        found = fit_decision(
-            np.array([*bad, 0.0]),
-            np.array([True] * 100 + [False]),
-            defects=["hole"],
-            max_escape=0.05,
-            max_overkill=0.0,
-            groups=[str(i) for i in range(101)],
-            confidence=0.95,
-        )
+        names = [str(i) for i in range(101)]
+        val = parts(np.array([*bad, 0.0]), np.array([True] * 100 + [False]), names)
+        table = DecisionTable(max_escape=0.05, max_overkill=0.0, confidence=0.95)
+        found = fit_decision(val, ["hole"], table)
         broken += found.ok_below["hole"] > 0.05
     assert 0 < broken < 400 * 0.08  # 5 % and three standard deviations
 
 
 def test_without_a_confidence_nothing_is_promised() -> None:
-    found = fit_decision(
-        np.array([0.1, 0.9]),
-        np.array([False, True]),
-        defects=["hole"],
-        max_escape=0.05,
-        max_overkill=0.0,
-    )
+    val = parts(np.array([0.1, 0.9]), np.array([False, True]))
+    found = fit_decision(val, ["hole"], DecisionTable(max_escape=0.05, max_overkill=0.0))
     assert found.escape_bound is None and not found.promised
     assert "as a point" in found.escape_words
+
+
+SEVERE = Parts(
+    np.array([0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+    np.array(["good", "good", "minor", "minor", "critical", "minor", "critical", "minor"]),
+    list("abcdefgh"),
+)
+
+
+def test_a_severity_with_a_rate_of_its_own_lowers_the_threshold() -> None:
+    """Half of the six may escape: .2, .3, .4; but no critical one, which .4 is, may."""
+    table = DecisionTable(max_escape=0.5, max_overkill=0.0)
+    assert fit_decision(SEVERE, ["hole"], table).ok_below["hole"] == pytest.approx(0.45)
+    strict = table.model_copy(update={"severity_escape": {"critical": 0.0}})
+    found = fit_decision(SEVERE, ["hole"], strict)
+    assert found.ok_below["hole"] == pytest.approx(0.35)
+    assert found.severity_escape == {"critical": 0.0} and "critical" in found.escape_words
+    lax = table.model_copy(update={"severity_escape": {"critical": 0.9}})
+    assert fit_decision(SEVERE, ["hole"], lax).ok_below["hole"] == pytest.approx(0.45)
+
+
+def test_each_severity_has_a_bound_of_its_own() -> None:
+    table = DecisionTable(max_escape=0.9, confidence=0.9, severity_escape={"critical": 0.7})
+    found = fit_decision(SEVERE, ["hole"], table)
+    bound = found.severity_bound["critical"]
+    assert (bound.escaped, bound.groups) == (0, 2)
+    assert bound.bound == pytest.approx(upper_bound(0, 2, 0.9))  # 1 - 0.1 ** (1 / 2) = 0.684
+    assert found.promised and found.ok_below["hole"] == pytest.approx(0.35)
+    narrow = table.model_copy(update={"severity_escape": {"critical": 0.6}})
+    missed = fit_decision(SEVERE, ["hole"], narrow)
+    assert not missed.promised
+    assert "60.0% escape is not promised: 0 of 2 groups with critical defects" in (
+        missed.escape_words
+    )
+
+
+def test_a_severity_that_val_lacks_is_refused() -> None:
+    table = DecisionTable(severity_escape={"major": 0.1})
+    with pytest.raises(GateError, match="no threshold can be set for major defects"):
+        fit_decision(SEVERE, ["hole"], table)
+
+
+def test_the_cheapest_thresholds_by_hand() -> None:
+    """Of four good parts (.05 .1 .3 .4) and four bad ones (.2 .6 .8 .9), one of five is bad.
+
+    Free review: everything doubtful is reviewed, so the widest band wins. Dear review: a single
+    threshold, where an escape (0.2 / 4 x 100 = 5) is weighed against an overkill (0.8 / 4 x 10, so
+    2): at .15 two good parts are rejected and none escapes, 4; at .5 one bad part escapes, 5.
+    """
+    value, is_defect = np.array([*FINE, *BAD]), np.array([False] * 4 + [True] * 4)
+    val = parts(value, is_defect)
+
+    def cheapest(review: float, **rates: float) -> tuple[float, float]:
+        costs = CostTable(escape=100, overkill=10, review=review, defect_rate=0.2)
+        table = DecisionTable(**({"max_escape": 0.9, "max_overkill": 0.9} | rates), costs=costs)
+        found = fit_decision(val, ["hole"], table)
+        return found.ok_below["hole"], found.ng_above["hole"]
+
+    low, high = cheapest(review=0.0)
+    assert low <= 0.15 + 1e-9 and high >= 0.5 - 1e-9
+    assert cheapest(review=1000.0) == pytest.approx((0.15, 0.15))
+    assert cheapest(review=1000.0, max_overkill=0.0) == pytest.approx((0.5, 0.5))
+    # rates come first: nothing may escape and no good part be rejected, whatever review costs
+    assert cheapest(review=1000.0, max_escape=0.0, max_overkill=0.0) == pytest.approx((0.15, 0.5))
+
+
+def test_what_a_thousand_parts_cost() -> None:
+    judged = [Verdict.OK, Verdict.REVIEW, Verdict.NG, Verdict.OK, Verdict.NG]
+    is_defect = np.array([False, False, False, True, True])
+    costs = CostTable(escape=100, overkill=10, review=1, defect_rate=0.1)
+    assert expected_cost(judged, is_defect, costs) == {
+        "total": 8300.0,
+        "escape": 5000.0,  # half of 100 bad parts
+        "overkill": 3000.0,  # a third of 900 good ones
+        "review": 300.0,
+    }
 
 
 def test_verdicts_of_a_thousand() -> None:

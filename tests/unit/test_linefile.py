@@ -54,6 +54,20 @@ def test_every_path_is_relative_to_the_file_and_not_to_the_process(
     ]
 
 
+def test_trusted_keys_are_relative_to_the_file_too(tmp_path: Path) -> None:
+    assert read_line(_written(tmp_path)).trusted_keys == ()
+    whole = (tmp_path / "far" / "b.pub").as_posix()
+    keys = f'trusted_keys = ["keys/a.pub", "{whole}"]\n[source]'
+    line = read_line(_written(tmp_path, "[source]", keys))
+    assert line.trusted_keys == (tmp_path / "keys" / "a.pub", Path(whole))
+
+
+def test_one_trusted_key_is_a_list_too(tmp_path: Path) -> None:
+    path = _written(tmp_path, "[source]", 'trusted_keys = "a.pub"\n[source]')
+    with pytest.raises(RecipeError, match="key 'trusted_keys'"):
+        read_line(path)
+
+
 def test_a_whole_path_is_kept(tmp_path: Path) -> None:
     whole = tmp_path / "far" / "m.tflite"
     assert read_line(_written(tmp_path, '"m.tflite"', f'"{whole.as_posix()}"')).bundle == whole
@@ -119,5 +133,5 @@ def test_a_file_that_is_not_there_or_not_toml(tmp_path: Path) -> None:
 
 def test_no_key_of_a_line_file_sets_a_threshold() -> None:
     assert set(LineFile.model_fields) == {
-        *("bundle", "journal", "source", "queue", "sinks", "deadline_ms")
+        *("bundle", "journal", "source", "queue", "sinks", "deadline_ms", "trusted_keys")
     }

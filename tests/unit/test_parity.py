@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.parity import candidate, compare, why_not
+from export.parity import compare, why_not
 from qc.decide import DecisionSpec
 from qc.recipe import ExportTable
 from training.evaluate import Outputs
@@ -29,14 +29,29 @@ def _outputs(*defect: float, maps: list[np.ndarray] | None = None) -> Outputs:
 
 
 def _compare(exact: Outputs, quantised: Outputs, labels: np.ndarray = LABELS) -> dict[str, float]:
-    return compare(labels, exact, quantised, decision=DECISION, classes=CLASSES, good="good")
+    found = compare(
+        labels,
+        exact,
+        quantised,
+        decision=DECISION,
+        classes=CLASSES,
+        good="good",
+        groups=list("abcd"),
+    )
+    for name in ("agreement", "recall_drop", "overkill_rise"):
+        low, high = found.pop(f"{name}_ci")
+        assert low <= found[name] <= high
+    return found
 
 
 def test_the_same_outputs_agree() -> None:
     same = _outputs(0.1, 0.5, 0.6, 0.9)
     assert _compare(same, same) == {
         "agreement": 1.0,
+        "recall": 1.0,
         "recall_drop": 0.0,
+        "overkill": 0.0,
+        "overkill_rise": 0.0,
         "auroc": 1.0,
         "auroc_float": 1.0,
     }
@@ -49,7 +64,21 @@ def test_figures_by_hand() -> None:
     .5 < .8, so 3 of 4.
     """
     found = _compare(_outputs(0.1, 0.5, 0.6, 0.9), _outputs(0.1, 0.5, 0.2, 0.8))
-    assert found == {"agreement": 0.75, "recall_drop": 0.5, "auroc": 0.75, "auroc_float": 1.0}
+    assert found == {
+        "agreement": 0.75,
+        "recall": 0.5,
+        "recall_drop": 0.5,
+        "overkill": 0.0,
+        "overkill_rise": 0.0,
+        "auroc": 0.75,
+        "auroc_float": 1.0,
+    }
+
+
+def test_a_good_part_that_only_int8_rejects_is_a_rise_of_overkill() -> None:
+    found = _compare(_outputs(0.1, 0.5, 0.6, 0.9), _outputs(0.1, 0.75, 0.6, 0.9))
+    assert found["overkill"] == found["overkill_rise"] == 0.5
+    assert found["recall_drop"] == 0.0 and found["agreement"] == 0.75
 
 
 def test_a_flag_gained_is_a_drop_below_zero() -> None:
@@ -86,46 +115,44 @@ def test_without_a_map_there_is_no_correlation() -> None:
 # the gate
 
 
-def _figures(
-    auroc: float = 0.95, auroc_float: float = 0.95, agreement: float = 1.0
-) -> dict[str, float]:
-    return {
-        "agreement": agreement,
-        "recall_drop": 0.0,
-        "auroc": auroc,
-        "auroc_float": auroc_float,
-    }
-
-
-TABLE = ExportTable(max_auroc_drop=0.01, min_agreement=0.9)
+def _figures(**changes: float) -> dict[str, float]:
+    figures = {"agreement": 1.0, "recall_drop": 0.0, "overkill_rise": 0.0, "map_correlation": 1.0}
+    return figures | {"auroc": 0.95, "auroc_float": 0.95} | changes
 
 
 def test_what_is_good_enough_passes() -> None:
-    assert why_not(_figures(), TABLE) is None
-    assert why_not(_figures(auroc=0.9401), TABLE) is None
-    assert why_not(_figures(auroc=0.99), TABLE) is None, "better is no drop"
-    assert why_not(_figures(agreement=0.9), TABLE) is None
+    table = ExportTable()
+    assert why_not(_figures(), table) is None
+    assert why_not(_figures(auroc=0.9401), table) is None
+    assert why_not(_figures(auroc=0.99), table) is None, "better is no drop"
+    limits = {"agreement": 0.99, "recall_drop": 0.01, "overkill_rise": 0.01}
+    assert why_not(_figures(**limits, map_correlation=0.95), table) is None
+    without = _figures()
+    del without["map_correlation"]
+    assert why_not(without, table) is None, "a model without a map has none to compare"
 
 
-def test_what_is_not_says_why() -> None:
-    assert why_not(_figures(auroc=0.93), TABLE) == "AUROC drops by 0.0200, allowed 0.01"
-    assert why_not(_figures(agreement=0.85), TABLE) == "verdicts agree on 0.850, wanted 0.9"
-    both = why_not(_figures(auroc=0.5, agreement=0.1), TABLE)
-    assert both is not None and both.count(";") == 1
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"agreement": 0.985}, "verdicts agree on 98.5%, wanted 99.0%"),
+        ({"recall_drop": 0.011}, "recall drops by 1.1%, allowed 1.0%"),
+        ({"overkill_rise": 0.02}, "overkill rises by 2.0%, allowed 1.0%"),
+        ({"map_correlation": 0.949}, "maps correlate by 0.949, wanted 0.95"),
+        ({"auroc": 0.93}, "AUROC drops by 0.0200, allowed 0.01"),
+    ],
+)
+def test_what_is_not_says_why(change: dict[str, float], said: str) -> None:
+    assert why_not(_figures(**change), ExportTable()) == said
+    both = why_not(_figures(**{"auroc": 0.5, "agreement": 0.1} | change), ExportTable())
+    assert both is not None and both.count(";") == (
+        1 if set(change) <= {"auroc", "agreement"} else 2
+    )
 
 
 def test_a_gate_of_zero_lets_nothing_be_lost() -> None:
-    strict = ExportTable(max_auroc_drop=0.0, min_agreement=1.0)
+    strict = ExportTable(max_auroc_drop=0, min_agreement=1, max_recall_drop=0, max_overkill_rise=0)
     assert why_not(_figures(), strict) is None
     assert why_not(_figures(auroc=0.9499), strict) is not None
     assert why_not(_figures(agreement=0.999), strict) is not None
-
-
-def test_a_candidate_is_one_row() -> None:
-    assert candidate("int8", 12, 1.234567, **_figures(), why_not=None) == {
-        "scheme": "int8",
-        "bytes": 12,
-        "latency_ms": 1.2346,
-        **_figures(),
-        "why_not": None,
-    }
+    assert why_not(_figures(recall_drop=0.001), strict) is not None

@@ -56,7 +56,7 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path: Path) -> None:
     assert (recipe.model.size_hw, recipe.model.stride, recipe.model.block) == ((64, 96), 16, "cbam")
     assert recipe.train.epochs == 5 and recipe.train.augment.rotate_deg == 3.0
     assert recipe.train.augment.flip_vertical is True
-    assert recipe.export.golden_images == 20 and recipe.export.min_agreement == 0.9
+    assert recipe.export.golden_images == 20 and recipe.export.min_agreement == 0.99
     assert (recipe.decision.max_escape, recipe.decision.max_overkill) == (0.01, 0.02)
 
 

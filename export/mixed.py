@@ -1,0 +1,152 @@
+"""Static int8 with named operations or layers left in float, by litert-quantizer.
+
+XNNPACK has no int8 kernel for the product of two activations and for what a softmax is made of: an
+attention layer in int8 is slower than in float. And a layer whose int8 error decides verdicts can
+be left in float alone. Ranges are the least and the greatest value seen: the quantiser's own
+calibration is a moving average, which clips.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from export.calibrate import representative
+from export.convert import Converted, checked, silence
+from qc.errors import FaultError
+from training.pipeline import Progress
+
+Ranges = dict[str, dict[str, np.ndarray]]
+"""Tensor -> "min" and "max" of its values, of its own rank."""
+
+ATTENTION = ("BATCH_MATMUL", "SOFTMAX")
+"""What is left in float first."""
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""What gains most from int8: everything else may be left in float."""
+
+
+def interpreter(model: bytes) -> Any:
+    """LiteRT without XNNPACK, every tensor readable after a pass."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    made = Interpreter(
+        model_content=model,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    made.allocate_tensors()
+    return made
+
+
+def activations(model: bytes) -> list[str]:
+    """Names of the float tensors of a graph that are no constants."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromPackedBuf(model, 0)
+    main = graph.subgraphs[0]
+    made = set(main.inputs) | {i for o in main.operators for i in o.outputs}
+    return [main.tensors[i].name.decode() for i in sorted(made)]
+
+
+def outputs(model: bytes) -> list[str]:
+    """Names of the tensors that a graph gives: the quantiser cannot leave these layers in float."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    main = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
+    return [main.tensors[i].name.decode() for i in main.outputs]
+
+
+def operations(model: bytes) -> set[str]:
+    """Names of the built-in operations of a graph."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
+    graph = schema.ModelT.InitFromPackedBuf(model, 0)
+    return {names[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in graph.operatorCodes}
+
+
+def find_ranges(
+    float_model: bytes, calibration: np.ndarray, progress: Progress | None = None
+) -> Ranges:
+    """The range of every activation.
+
+    Args:
+        float_model: a float32 flatbuffer.
+        calibration: `(N, H, W, 3)` uint8 from TRAIN.
+        progress: told of the images seen.
+    """
+    made = interpreter(float_model)
+    wanted = set(activations(float_model))
+    details = [d for d in made.get_tensor_details() if d["name"] in wanted]
+    ranges: Ranges = {}
+    for number, [image] in enumerate(representative(calibration), start=1):
+        made.set_tensor(made.get_input_details()[0]["index"], image)
+        made.invoke()
+        for detail in details:
+            value = made.get_tensor(detail["index"])
+            low, high = value.min(keepdims=True), value.max(keepdims=True)
+            kept = ranges.setdefault(detail["name"], {"min": low, "max": high})
+            kept["min"], kept["max"] = np.minimum(kept["min"], low), np.maximum(kept["max"], high)
+        if progress is not None:
+            progress(number, len(calibration))
+    return ranges
+
+
+def to_mixed(
+    float_model: bytes,
+    ranges: Ranges,
+    *,
+    operations: Iterable[str] = (),
+    layers: Iterable[str] = (),
+    quiet: bool = True,
+) -> Converted:
+    """Quantise a float model to static int8 but for what is named.
+
+    Args:
+        float_model: a float32 flatbuffer.
+        ranges: of its activations.
+        operations: kinds of operations that stay in float.
+        layers: output tensors of the operations that stay in float; none of `outputs`.
+        quiet: hide what the quantiser prints.
+
+    Raises:
+        FaultError: the quantiser failed.
+        GateError: as `checked`.
+    """
+    from litert_quantizer import qtyping, quantizer
+
+    name = qtyping.TFLOperationName
+    untouched = "no_quantize"
+    with silence(quiet), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a constant's place in `ranges` is empty
+        made = quantizer.Quantizer(float_model)
+        made.add_static_config(".*", name.ALL_SUPPORTED, 8, 8)
+        known = {kind.value for kind in name}
+        for kind in sorted({"INPUT", "OUTPUT", *operations} & known):  # the others stay as they are
+            made.update_quantization_recipe(".*", name(kind), algorithm_key=untouched)
+        for layer in layers:
+            # a layer is found by the names of its outputs, each of which ends with a semicolon
+            made.update_quantization_recipe(
+                f"^{re.escape(layer)};$", name.ALL_SUPPORTED, algorithm_key=untouched
+            )
+        try:
+            found = made.quantize(
+                ranges, enable_progress_report=False, enable_progress_bar=False
+            ).quantized_model
+        except (ValueError, RuntimeError, KeyError, IndexError) as error:
+            raise FaultError("the model cannot be quantised", found=error) from error
+    data = bytes(found)
+    return checked("mixed", data, _input_shape(float_model), (*sorted(operations), *layers))
+
+
+def _input_shape(model: bytes) -> tuple[int, ...]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    main = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
+    return tuple(int(n) for n in main.tensors[main.inputs[0]].shape)

@@ -1,0 +1,254 @@
+"""Which candidate is taken, and what is built and measured of a small real model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from settled import settled
+
+from export.candidates import Candidate, choose
+from export.convert import RISKY, saved_model
+from export.mixed import find_ranges, operations, outputs, to_mixed
+from export.sensitive import layer_errors
+from export.targets import SCHEMES, cost_on, latencies, schemes_for
+from qc.bundle import Bundle, Golden
+from qc.errors import GateError, UsageError
+from qc.recipe import ModelTable
+from training.model import build_model
+
+pytestmark = pytest.mark.usefixtures("repeatable")
+
+
+def _tried(scheme: str, latency_ms: float, why_not: str | None = None, **more: Any) -> Candidate:
+    return Candidate(None, {"scheme": scheme, "latency_ms": latency_ms, "why_not": why_not, **more})
+
+
+@pytest.mark.parametrize(
+    ("rows", "taken"),
+    [
+        ([("int8", 1.0, None), ("float32", 2.0, None)], "int8"),
+        ([("int8", 2.0, None), ("float32", 1.0, None)], "float32"),
+        ([("float32", 1.0, None), ("int8", 1.09, None)], "int8"),  # nearly equal: the smaller
+        ([("float32", 1.0, None), ("int8", 1.11, None)], "float32"),
+        ([("int8", 1.0, "agrees too little"), ("mixed", 3.0, None)], "mixed"),
+        ([("int8", 1.0, "agrees too little"), ("int8-qat", 1.0, None)], "int8-qat"),
+        ([("int8", 1.0, "a"), ("float32", 1.0, "b")], None),
+    ],
+)
+def test_the_fastest_that_passes_is_taken(
+    rows: list[tuple[str, float, str | None]], taken: str | None
+) -> None:
+    tried = [_tried(*row) for row in rows]
+    chosen = choose(tried, "cpu", "auto")
+    assert (chosen and chosen.row["scheme"]) == taken
+    if chosen is not None:
+        assert chosen.row["why_not"] is None
+        assert all(c.row["why_not"] for c in tried if c is not chosen)
+
+
+def test_what_passes_and_is_not_taken_is_told_why() -> None:
+    slow, fast = _tried("int8", 2.0), _tried("float32", 1.0)
+    assert choose([slow, fast], "cpu", "auto") is fast
+    assert slow.row["why_not"] == "passes, but needs more: 2 ms, float32 1"
+    near = _tried("float32", 0.95)
+    assert choose([_tried("int8", 1.0), near], "cpu", "auto") is not near
+    assert near.row["why_not"] == "passes, larger and hardly faster: 0.95 ms, int8 1"
+
+
+def test_a_scheme_that_was_asked_for_is_taken_alone() -> None:
+    slow, fast = _tried("int8", 9.0), _tried("float32", 1.0)
+    assert choose([fast, slow], "cpu", "int8") is slow
+    assert fast.row["why_not"] == "export.scheme is 'int8'"
+    assert choose([_tried("int8", 9.0, "fails"), fast], "cpu", "int8") is None
+
+
+def test_a_microcontroller_takes_what_needs_the_least_memory() -> None:
+    small = _tried("int8", 9.0, arena_bytes=40_000)
+    large = _tried("float32", 1.0, arena_bytes=120_000)
+    assert choose([large, small], "mcu", "auto") is small
+    assert large.row["why_not"] == "passes, but needs more: 1.2e+05 bytes, int8 4e+04"
+
+
+def test_a_target_runs_its_schemes_and_no_other() -> None:
+    assert schemes_for("cpu", "auto") == SCHEMES["cpu"]
+    assert schemes_for("cpu", "dynamic") == ("dynamic",)
+    assert schemes_for("ethos-u55-128", "auto") == ("int8",)
+    with pytest.raises(UsageError, match=r"no such target.*ethos-u55-128.*found 'gpu'"):
+        schemes_for("gpu", "auto")
+    with pytest.raises(UsageError, match=r"mcu cannot run export\.scheme = 'dynamic'"):
+        schemes_for("mcu", "dynamic")
+
+
+def test_a_target_without_its_tool_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.targets.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"needs ethos-u-vela.*attention-qc\[targets\]"):
+        schemes_for("ethos-u55-128", "auto")
+    assert schemes_for("cpu", "auto")
+
+
+def test_the_models_take_turns() -> None:
+    class _Clock:
+        runtime = "clock"
+
+        def __init__(self, name: str, ms: float) -> None:
+            self.name, self.ms = name, ms
+
+        def predict(self, image: np.ndarray) -> Any:
+            order.append(self.name)
+            return type("P", (), {"infer_ns": int(self.ms * 1e6)})
+
+    order: list[str] = []
+    pair = [_Clock("a", 1.5), _Clock("b", 0.5)]
+    assert latencies(pair, np.zeros((1,))) == [1.5, 0.5]  # type: ignore[arg-type]
+    assert order[:4] == ["a", "b", "a", "b"]
+
+
+# real models
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), np.uint8)
+
+
+def _model(backbone: str, block: str = "cbam") -> keras.Model:
+    keras.utils.set_random_seed(0)
+    table = ModelTable(backbone=backbone, block=block, size_hw=(64, 64), stride=16, width=0.5)
+    model = build_model(table, 3)
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_variables:  # gates and scales start at 0 or 1: nothing to round
+        if weight.path.endswith(("gamma", "bias", "beta")):
+            weight.assign(weight + rng.normal(0, 0.2, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module", params=["inverted_residual", "compact_transformer"])
+def built(request: pytest.FixtureRequest) -> Any:
+    block = "cbam" if request.param == "inverted_residual" else "none"
+    model = _model(request.param, block)
+    with saved_model(model) as saved:
+        made = {s: saved.convert(s, PICTURES) for s in ("int8", "dynamic", "float16", "float32")}
+    exact = made["float32"].model
+    ranges = find_ranges(exact, PICTURES)
+    made["mixed"] = to_mixed(exact, ranges, operations=("BATCH_MATMUL", "SOFTMAX"))
+    return model, made, ranges
+
+
+def _run(model: bytes, pictures: np.ndarray = PICTURES) -> np.ndarray:
+    """Scores of a flatbuffer by plain LiteRT, `(N, 3)`."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    made = Interpreter(model_content=model)
+    made.allocate_tensors()
+    (given,) = made.get_input_details()
+    (score,) = [d for d in made.get_output_details() if len(d["shape"]) == 2]
+    scores = []
+    for picture in pictures:
+        made.set_tensor(given["index"], picture[None].astype(given["dtype"]))
+        made.invoke()
+        value = made.get_tensor(score["index"])[0].astype(np.float32)
+        scale, zero_point = score["quantization"]
+        scores.append((value - zero_point) * scale if scale else value)
+    return np.stack(scores)
+
+
+def test_every_scheme_says_what_the_float_model_says(built: Any) -> None:
+    model, made, _ = built
+    exact = np.asarray(model.predict_on_batch(PICTURES.astype(np.float32))["score"])
+    for scheme, allowed in (("float32", 1e-4), ("float16", 0.01), ("dynamic", 0.1), ("mixed", 0.2)):
+        assert np.abs(_run(made[scheme].model) - exact).max() < allowed, scheme
+    assert made["float32"].input.dtype == "float32" and made["int8"].input.dtype == "uint8"
+
+
+def test_smaller_schemes_are_smaller(built: Any) -> None:
+    _, made, _ = built
+    size = {scheme: len(found.model) for scheme, found in made.items()}
+    assert size["float32"] > size["float16"] > size["dynamic"]
+    assert size["float32"] > 2 * size["int8"]
+
+
+def test_what_tflite_runtime_runs_wrongly_is_not_for_it(built: Any) -> None:
+    _, made, _ = built
+    for scheme, found in made.items():
+        assert ("tflite-runtime" in found.runtimes) == (scheme not in RISKY)
+
+
+def _float_layers(model: bytes) -> dict[str, set[str]]:
+    """Operation -> outputs that are float, but for those that quantise and dequantise."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
+    graph = schema.ModelT.InitFromPackedBuf(model, 0)
+    main, found = graph.subgraphs[0], {}
+    for operator in main.operators:
+        code = graph.operatorCodes[operator.opcodeIndex]
+        out = main.tensors[operator.outputs[0]]
+        if out.type == schema.TensorType.FLOAT32:
+            kind = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            found.setdefault(kind, set()).add(out.name.decode())
+    found.pop("DEQUANTIZE", None)
+    return found
+
+
+def test_what_is_named_stays_in_float_and_nothing_else_changes(built: Any) -> None:
+    _, made, ranges = built
+    exact = made["float32"].model
+    full = _float_layers(to_mixed(exact, ranges).model)
+    left = _float_layers(made["mixed"].model)
+    assert set(left) - set(full) == {"SOFTMAX", "BATCH_MATMUL"} & operations(exact)
+    convolutions = sorted(_float_layers(exact)["CONV_2D"] - set(outputs(exact)))[:2]
+    some = _float_layers(to_mixed(exact, ranges, layers=convolutions).model)
+    assert some["CONV_2D"] == set(convolutions)
+    assert {k: v for k, v in some.items() if k != "CONV_2D"} == full
+
+
+def test_ranges_are_the_least_and_the_greatest_value(built: Any) -> None:
+    _, made, _ = built
+    exact = made["float32"].model
+    one, other, both = (find_ranges(exact, PICTURES[a:b]) for a, b in ((0, 8), (8, 16), (0, 16)))
+    for name, found in both.items():
+        assert found["max"] == max(one[name]["max"], other[name]["max"])
+        assert found["min"] == min(one[name]["min"], other[name]["min"])
+    (image,) = [n for n in both if "image" in n]
+    assert (both[image]["min"], both[image]["max"]) == (0, 255)
+
+
+def test_the_layer_that_was_spoilt_is_found() -> None:
+    """A range 40 times too wide costs the layer its steps: its error rises most."""
+    with saved_model(settled(PICTURES)) as saved:
+        exact = saved.convert("float32").model
+    ranges = find_ranges(exact, PICTURES)
+    name = next(n for n in ranges if "stage2_1_project" in n)
+    wide = {k: dict(v) for k, v in ranges.items()}
+    wide[name] = {k: v * 40 for k, v in wide[name].items()}
+    before, after = (
+        dict(layer_errors(exact, to_mixed(exact, found).model, PICTURES))
+        for found in (ranges, wide)
+    )
+    assert max(after, key=lambda layer: after[layer] - before[layer]) == name
+    assert after[name] > 5 * before[name]
+
+
+def _bundle(model: bytes) -> Bundle:
+    nothing = Golden(np.zeros((0,)), np.zeros((0,)), None, ())
+    return Bundle(None, None, model, nothing, {})  # type: ignore[arg-type]
+
+
+def test_what_an_npu_and_a_microcontroller_need(built: Any) -> None:
+    _, made, _ = built
+    pytest.importorskip("ethosu")
+    found = cost_on("ethos-u55-128", _bundle(made["int8"].model))
+    assert found["cycles"] > 10_000 and 0 < found["sram_kb"] < 2000
+    assert 0.5 < found["npu_share"] <= 1
+    assert found["latency_ms"] == pytest.approx(found["cycles"] / 500e3, rel=0.01)  # at 500 MHz
+    assert cost_on("cpu", _bundle(made["int8"].model)) == {}
+
+
+def test_a_microcontroller_says_what_it_lacks() -> None:
+    pytest.importorskip("tflite_micro")
+    with saved_model(_model("inverted_residual")) as saved:
+        fits, hybrid = saved.convert("int8", PICTURES), saved.convert("dynamic")
+    assert 10_000 < cost_on("mcu", _bundle(fits.model))["arena_bytes"] < 500_000
+    with pytest.raises(GateError, match=r"tflite-micro cannot run the model.*Hybrid"):
+        cost_on("mcu", _bundle(hybrid.model))

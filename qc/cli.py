@@ -263,6 +263,25 @@ def export(
         )
 
 
+@app.command()
+def adopt(
+    model: Annotated[Path, typer.Argument(help="A TFLite classifier made elsewhere.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Its classes, one a line.")],
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", metavar="TOML", help="What the model does not say itself."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The bundle to write.")] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a bundle of a model made elsewhere; asks for what the file does not say."""
+    with command(as_json, verbose) as running:
+        load("edge", "export.adopt_command:adopt")(
+            running, model, labels=labels, manifest=manifest, out=out
+        )
+
+
 @keys_app.command("new")
 def keys_new(
     name: Annotated[str, typer.Argument(help="Of the two files NAME.key and NAME.pub.")],

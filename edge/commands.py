@@ -15,18 +15,19 @@ from rich.table import Table
 
 from edge.inspect import inspect_frame, overlay_of
 from edge.line import Line
+from edge.occlusion import occlusion_map
 from edge.predictors.litert import LiteRTPredictor
 from edge.sources.folder import files, read_frame
 from qc import plugins
 from qc.bundle import Bundle, open_bundle
 from qc.console import Command, stderr
-from qc.errors import FaultError, GateError, printable
+from qc.errors import FaultError, GateError, UsageError, printable
 from qc.imageio import write_png
 from qc.journal import JournalWriter
 from qc.linefile import read_line
-from qc.replay import replay, require_replay
+from qc.replay import Predictor, replay, require_replay
 from qc.signature import require_signature
-from qc.types import Inspection, Verdict
+from qc.types import FloatArray, Inspection, Verdict
 
 _MAX_NAME = 50
 """Characters of a part's name in a file name: a file name has 255 bytes, a character up to four."""
@@ -111,13 +112,19 @@ def show(running: Command, path: Path) -> None:
     running.say(
         f"{manifest.task}, input {height} x {width} {manifest.preprocess.colour}, "
         f"model {manifest.model_bytes} bytes, target {manifest.target}\n"
-        f"thresholds: {manifest.decision.escape_words}; "
-        f"at most {manifest.decision.max_overkill:.1%} overkill on VAL\n"
+        f"thresholds: {_threshold_words(bundle)}\n"
         f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
         f"{made.calibration_hash[:12]}, dataset {made.dataset}, seed {made.seed}, "
         f"commit {made.commit[:12]}\n"
         f"data licence: {manifest.data_licence}\n{_unchecked(bundle)}"
     )
+
+
+def _threshold_words(bundle: Bundle) -> str:
+    if bundle.report.get("adopted") and "val" not in bundle.report:
+        return "set by hand: nothing is known of escape and overkill"
+    decision = bundle.manifest.decision
+    return f"{decision.escape_words}; at most {decision.max_overkill:.1%} overkill on VAL"
 
 
 def _unchecked(bundle: Bundle) -> str:
@@ -128,20 +135,38 @@ def _unchecked(bundle: Bundle) -> str:
 
 
 def inspect(
-    running: Command, path: Path, paths: list[Path], out: Path | None, keys: Sequence[Path] = ()
+    running: Command,
+    path: Path,
+    paths: list[Path],
+    out: Path | None,
+    keys: Sequence[Path] = (),
+    *,
+    occlusion: bool = False,
 ) -> None:
-    """Judge files and folders; overlays of the flagged parts go to `out`."""
+    """Judge files and folders; overlays of the flagged parts go to `out`.
+
+    With `occlusion` a model without a map is asked again with places hidden, and that is drawn.
+    """
+    if occlusion and out is None:
+        raise UsageError("--occlusion draws overlays", expected="--out with a folder for them")
     bundle = _open(path, keys)
     predictor = LiteRTPredictor(bundle)
     require_replay(bundle, predictor)
     found: list[dict[str, Any]] = []
     counts: Counter[str] = Counter({str(v): 0 for v in Verdict})
+    if occlusion and bundle.manifest.attention is not None:
+        running.say("this model has a map of its own: that is drawn, not an occlusion map")
+        occlusion = False
     for number, file in enumerate(files(paths), start=1):
         name = printable(file.as_posix())
         frame = read_frame(file, frame_id=name, source_id="inspect")
         inspection = inspect_frame(frame, bundle, predictor)
-        overlay = None if out is None else _write_overlay(inspection, bundle, out, number)
+        hidden = _hidden(inspection, bundle, predictor) if occlusion else None
+        overlay = None if out is None else _write_overlay(inspection, bundle, out, number, hidden)
         row = _row(file, inspection, bundle, overlay)
+        if overlay is not None:
+            own = inspection.prediction is not None and bundle.manifest.attention is not None
+            row["map"] = "model" if own else None if hidden is None else "occlusion"
         found.append(row)
         counts[row["verdict"]] += 1
         style = _STYLE[inspection.verdict]
@@ -150,10 +175,24 @@ def inspect(
     running.say("  ".join(f"{name} {n}" for name, n in counts.items()))
 
 
-def _write_overlay(inspection: Inspection, bundle: Bundle, out: Path, number: int) -> Path | None:
+def _hidden(inspection: Inspection, bundle: Bundle, predictor: Predictor) -> FloatArray | None:
+    """The occlusion map of a flagged part; None of one that is OK or was not measured."""
+    image, name = inspection.image, inspection.defect_class
+    if inspection.verdict is Verdict.OK or image is None or name is None:
+        return None
+    return occlusion_map(predictor, bundle.manifest, image, name)
+
+
+def _write_overlay(
+    inspection: Inspection,
+    bundle: Bundle,
+    out: Path,
+    number: int,
+    hidden: FloatArray | None = None,
+) -> Path | None:
     if inspection.verdict is Verdict.OK:
         return None
-    overlay = overlay_of(inspection, bundle.manifest)
+    overlay = overlay_of(inspection, bundle.manifest, hidden)
     if overlay is None:
         return None
     try:

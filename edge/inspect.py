@@ -6,14 +6,15 @@ import time
 import uuid
 from dataclasses import replace
 
+from edge.occlusion import SCALE
 from qc.bundle import Bundle
 from qc.decide import Decision, decide
 from qc.errors import QCError
 from qc.manifest import Manifest
-from qc.overlay import draw_overlay, scale_map
+from qc.overlay import MapKind, draw_overlay, scale_map
 from qc.preprocess import apply
 from qc.replay import Predictor
-from qc.types import Frame, Image, Inspection, Prediction, Verdict
+from qc.types import FloatArray, Frame, Image, Inspection, Prediction, Verdict
 
 
 def inspect_frame(
@@ -76,15 +77,26 @@ def _judge(
     return prediction, decision
 
 
-def overlay_of(inspection: Inspection, manifest: Manifest) -> Image | None:
-    """The picture with the heat of its most likely defect class; None where there is no picture."""
+def overlay_of(
+    inspection: Inspection, manifest: Manifest, hidden: FloatArray | None = None
+) -> Image | None:
+    """The picture with the heat of its most likely defect class; None where there is no picture.
+
+    Args:
+        inspection: with its image.
+        manifest: of the bundle that judged.
+        hidden: an occlusion map `(h, w)` of that class, drawn where the model gave no map.
+    """
     if inspection.image is None:
         return None
     level = None
+    kind: MapKind = "model"
     prediction, name = inspection.prediction, inspection.defect_class
     if prediction is not None and prediction.attention is not None and name is not None:
         evidence = prediction.attention[..., manifest.class_names.index(name)]
         level = scale_map(evidence, manifest.overlay.lo, manifest.overlay.hi)
+    elif hidden is not None:
+        level, kind = scale_map(hidden, *SCALE), "occlusion"
     return draw_overlay(
         inspection.image,
         level,
@@ -93,4 +105,5 @@ def overlay_of(inspection: Inspection, manifest: Manifest) -> Image | None:
         score=inspection.defect_score,
         part_id=inspection.part_id,
         note=inspection.reason,
+        kind=kind,
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from qc.console import Command, stderr
 from qc.errors import GateError
+from qc.recipe import read_recipe
 from qc.signature import read_private_key, sign_bundle
 from training.backend import wake
 from training.run import open_run
@@ -23,15 +26,31 @@ def export(
     target: str = "cpu",
     qat: bool = False,
     sign: Path | None = None,
+    recipe: Path | None = None,
 ) -> None:
-    """Export a finished run to a bundle; `sign` is the file of the key that signs it."""
+    """Export a finished run to a bundle.
+
+    Args:
+        running: the command.
+        run: the run directory.
+        out: the bundle to write, or None.
+        data: the dataset, where it is no longer where the run found it.
+        target: what to export for.
+        qat: where int8 fails, fine-tune under simulated quantisation.
+        sign: file of the key that signs the bundle, or None.
+        recipe: whose `[export]` and `[decision]` take the place of those that the run was planned
+            with; nothing else of it is read.
+    """
     key = None if sign is None else read_private_key(sign)
     wake(quiet=not running.verbose)
     from export.pack import export_run
 
-    found = export_run(
-        open_run(run, data), out, running.step, target=target, qat=qat, quiet=not running.verbose
-    )
+    plan = open_run(run, data)
+    if recipe is not None:
+        asked = read_recipe(recipe)
+        tables = {"export": asked.export, "decision": asked.decision}
+        plan = replace(plan, recipe=plan.recipe.model_copy(update=tables))
+    found = export_run(plan, out, running.step, target=target, qat=qat, quiet=not running.verbose)
     if key is not None and found["bundle"] is not None:
         found["signed_by"] = sign_bundle(Path(found["bundle"]), key).key_id
     running.result(found)
@@ -40,7 +59,9 @@ def export(
         if row["why_not"] is not None:
             running.say(f"not {_name(row)}: {row['why_not']}")
     for worst in found["worst_layers"]:
-        running.say(f"int8 adds an error of {worst['added_error']:.1%} in {worst['layer']}")
+        running.say(
+            f"int8 adds an error of {worst['added_error']:.1%} in {worst['layer'].split(';')[0]}"
+        )
     if found["bundle"] is None:
         raise GateError(
             f"nothing that {target} can run passes the gate on VAL",
@@ -62,9 +83,10 @@ def export(
 
 def _table(found: dict[str, Any]) -> Table:
     """The candidates for a person."""
-    table = Table(title=f"candidates for {found['target']}, on VAL", title_justify="left")
+    title = f"candidates for {found['target']}, on VAL; > is taken"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     micro = found["target"] == "mcu"
-    speed = "arena kB" if micro else "ms" if found["target"] == "cpu" else "ms, estimated"
+    speed = "arena kB" if micro else "ms" if found["target"] == "cpu" else "ms est."
     columns = ("kB", speed, "AUROC", "agree", "recall", "overkill", "maps")
     table.add_column("scheme", no_wrap=True)
     for column in columns:
@@ -73,7 +95,7 @@ def _table(found: dict[str, Any]) -> Table:
         taken = row["why_not"] is None
         cost = row.get("arena_bytes") if micro else row["latency_ms"]
         table.add_row(
-            f"{_name(row)}: taken" if taken else _name(row),
+            f"> {_name(row)}" if taken else f"  {_name(row)}",
             _number(row["bytes"] and row["bytes"] / 1024, ".0f"),
             _number(cost and cost / 1024, ".0f") if micro else _number(cost, ".2f"),
             _number(row["auroc"], ".3f"),
@@ -88,11 +110,8 @@ def _table(found: dict[str, Any]) -> Table:
 
 def _name(row: dict[str, Any]) -> str:
     """A candidate's scheme, with how much of it a mixed one leaves in float."""
-    kinds = [name for name in row.get("left_float", ()) if name.isupper()]
-    layers = len(row.get("left_float", ())) - len(kinds)
-    said = [f"{len(kinds)} kinds of operation"] if kinds else []
-    said += [f"{layers} layers"] if layers else []
-    return f"{row['scheme']}, {' and '.join(said)} in float" if said else str(row["scheme"])
+    left = len(row.get("left_float", ()))
+    return f"{row['scheme']} ({left} float)" if left else str(row["scheme"])
 
 
 def _number(value: float | None, form: str) -> str:

@@ -13,6 +13,7 @@ from export.calibrate import calibration_hash, choose_stratified
 from export.candidates import Candidate, Trial, choose
 from export.fit_decision import expected_cost, per_thousand
 from export.golden import choose_golden
+from export.metadata import with_metadata
 from export.papers import facts_of, overlay_range, predictor_of
 from export.targets import compile_for, schemes_for
 from qc.bundle import open_bundle, write_bundle
@@ -154,7 +155,16 @@ def _seal(
     facts["decision"] = decision.model_dump()
     facts["overlay"] = overlay_range(outputs, val, classes.index(good))
     facts["replay_tolerance"] = tolerance
-    write_bundle(path, model=converted.model, golden=golden, report=report, facts=facts)
+    labelled = with_metadata(
+        converted.model,
+        name=recipe.name,
+        description=f"attention-qc: {recipe.model.task} visual inspection, {converted.scheme}",
+        licence=recipe.data.licence,
+        image=converted.input,
+        score=converted.score,
+        attention=converted.attention,
+    )
+    write_bundle(path, model=labelled, golden=golden, report=report, facts=facts)
     sealed = open_bundle(path)
     require_replay(sealed, predictor_of(sealed))
     judged = verdicts(outputs, decision, classes, good)

@@ -250,6 +250,9 @@ def export(
     qat: Annotated[
         bool, typer.Option("--qat", help="Fine-tune under simulated int8 where int8 fails.")
     ] = False,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Take [export] and [decision] from this recipe.")
+    ] = None,
     sign: Annotated[
         Path | None, typer.Option(metavar="KEY", help="Private key to sign the bundle with.")
     ] = None,
@@ -259,7 +262,14 @@ def export(
     """Try every scheme, set thresholds, seal and verify; exit 1 where the gate fails."""
     with command(as_json, verbose) as running:
         load("train", "export.commands:export")(
-            running, run, out=out, data=data, target=target, qat=qat, sign=sign
+            running,
+            run,
+            out=out,
+            data=data,
+            target=target,
+            qat=qat,
+            sign=sign,
+            recipe=recipe,
         )
 
 
@@ -334,13 +344,19 @@ def inspect(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the overlays.")] = None,
+    occlusion: Annotated[
+        bool,
+        typer.Option("--occlusion", help="Draw by hiding places, where the model has no map."),
+    ] = False,
     key: Keys = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Verdicts, and overlays of the flagged parts, for files or folders."""
     with command(as_json, verbose) as running:
-        load("edge", "edge.commands:inspect")(running, bundle, paths, out, key or ())
+        load("edge", "edge.commands:inspect")(
+            running, bundle, paths, out, key or (), occlusion=occlusion
+        )
 
 
 @app.command()

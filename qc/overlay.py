@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,6 +19,9 @@ from qc.types import FloatArray, Image, Verdict
 
 Level = NDArray[np.uint8]
 """A map on the bundle's scale `(h, w)`, uint8: 0 coldest, 255 hottest."""
+
+MapKind = Literal["model", "occlusion"]
+"""Whose heat it is: the model's own, or what hiding places showed (`edge.occlusion`)."""
 
 MIN_WIDTH = 360
 """Pixels the canvas is wide at least: below it the caption is not legible."""
@@ -33,6 +37,9 @@ COLOURS = {
 CLEAR_BELOW = 32
 """Levels up to this one are not painted, so that cold areas stay clear."""
 
+_MEANING: dict[MapKind, str] = {"model": "where the model looked", "occlusion": "occlusion map"}
+_HIDDEN = "occlusion map: score lost where hidden"
+_FLAT = "occlusion map: hiding a place changes little"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BAND, _TEXT, _FAINT, _DARK = (24, 26, 30), (238, 240, 242), (168, 174, 182), (12, 12, 14)
 _MAX_ENLARGED = 2400
@@ -112,6 +119,7 @@ def draw_overlay(
     part_id: str | None,
     opacity: float = 0.5,
     note: str = "",
+    kind: MapKind = "model",
 ) -> Image:
     """The picture with heat and outline, and below it a band that says what was decided.
 
@@ -128,6 +136,7 @@ def draw_overlay(
         part_id: the part, or None where it is not known.
         opacity: share of the heat where it is hottest, 0 to 1.
         note: one more line, such as the reason of the verdict.
+        kind: of the heat; an occlusion map is named on a line of its own and beside its scale.
 
     Returns:
         RGB uint8, the picture at the top left and the band under it.
@@ -153,11 +162,14 @@ def draw_overlay(
     measured = f"{_ascii(defect_class) if defect_class else 'not measured'}"
     if score is not None:
         measured += f"   defect score {score:.3f}"
-    band = _Band(canvas_width, unit, rows=2 + len(texts))
+    of_hiding = level is not None and kind == "occlusion"
+    band = _Band(canvas_width, unit, rows=2 + len(texts) + of_hiding)
     band.verdict(word, measured)
     for text in texts:
         band.line(text)
-    band.scale(word, level is not None)
+    if level is not None and kind == "occlusion":
+        band.line(_HIDDEN if level.max() >= 2 * CLEAR_BELOW else _FLAT, _TEXT)
+    band.scale(word, _MEANING[kind] if level is not None else None)
     top = np.full((height, canvas_width, 3), _BAND, np.uint8)
     top[:, :width] = picture
     return np.vstack([top, band.pixels])
@@ -264,14 +276,14 @@ class _Band:
         self._put(measured, self.pad + chip_width + self._px(10), 0.5, _TEXT)
         self.top += self.row
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, colour: Sequence[int] = _FAINT) -> None:
         """One line of text."""
-        self._put(text, self.pad, 0.45, _FAINT)
+        self._put(text, self.pad, 0.45, colour)
         self.top += self.row
 
-    def scale(self, word: Verdict, has_map: bool) -> None:
+    def scale(self, word: Verdict, meaning: str | None) -> None:
         """The colour bar with its meaning, or why there is no map."""
-        if not has_map:
+        if meaning is None:
             measured = word is not Verdict.FAULT
             why = "this model does not show where it looked" if measured else "nothing was measured"
             self._put(f"no map: {why}", self.pad, 0.45, _FAINT)
@@ -284,7 +296,7 @@ class _Band:
         self.pixels[middle - self._px(5) : middle + self._px(5), left:right] = bar
         self._put("high", right + self._px(6), 0.4, _FAINT)
         after = right + self._px(6) + self._width("high", 0.4, 1) + self._px(12)
-        self._put("where the model looked", after, 0.45, _TEXT)
+        self._put(meaning, after, 0.45, _TEXT)
 
     def _width(self, text: str, size: float, weight: int) -> int:
         return _text_width(text, size * self.unit, self._px(weight))

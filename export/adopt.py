@@ -23,6 +23,7 @@ from export.adopt_hand import by_hand_of, pictures
 from export.adopt_labels import read_labels
 from export.adopt_table import AdoptTable
 from export.foreign import Foreign, read_foreign
+from export.foreign_trial import try_model
 from qc import plugins
 from qc.bundle import Bundle, Golden, open_bundle, write_bundle
 from qc.console import need
@@ -88,6 +89,7 @@ def adopt_model(
 
 def _seal(job: _Job, path: Path, steps: Steps) -> dict[str, Any]:
     foreign, answers = job.foreign, job.answers
+    try_model(foreign.path, foreign.model)
     draft = _draft(job)
     predictor, other = _predictor(draft), _predictor(draft, delegate=False)
     if job.table.data is None:

@@ -129,10 +129,12 @@ def demo(running: Command, out: Path, seed: int) -> None:
     (inspected / "line.toml").write_text(LINE.format(here=out), encoding="utf-8")
     report = load("all", "edge.commands:run_line")(inner, inspected / "line.toml")
     _headline(7)
-    decision = open_bundle(bundle).manifest.decision
+    manifest = open_bundle(bundle).manifest
     plan = load("all", "training.run:open_run")(run)
-    exact = load("all", "training.steps:evaluate_run")(plan, "test", inner, decision=decision)
-    int8 = load("all", "training.steps:evaluate_bundle")(plan, open_bundle(bundle), "test", inner)
+    exact = load("all", "training.steps:evaluate_run")(
+        plan, "test", inner, decision=manifest.decision
+    )
+    sealed = load("all", "training.steps:evaluate_bundle")(plan, open_bundle(bundle), "test", inner)
     judged = _from_journal(inspected / "journal.db", truth, plan.classes)
     seconds = time.monotonic() - started
     running.result(
@@ -142,12 +144,13 @@ def demo(running: Command, out: Path, seed: int) -> None:
             "journal": report["journal"],
             "overlays": str(inspected / "overlays"),
             "line": {key: value for key, value in report.items() if key != "journal"},
-            "int8": {**judged, "localisation": int8["localisation"]},
+            "scheme": manifest.scheme,
+            "sealed": {**judged, "localisation": sealed["localisation"]},
             "float": {key: exact[key] for key in (*judged, "localisation")},
             "seconds": round(seconds, 1),
         }
     )
-    stderr.print(_table(judged, exact, int8, report, len(truth)))
+    stderr.print(_table(judged, exact, sealed, report, len(truth), manifest.scheme))
     running.say(
         f"flagged parts  {inspected / 'overlays'}\n"
         f"every part     {inspected / 'results.csv'}\n"
@@ -264,9 +267,10 @@ def _from_journal(path: Path, truth: dict[str, str], classes: tuple[str, ...]) -
 def _table(
     judged: dict[str, Any],
     exact: dict[str, Any],
-    int8: dict[str, Any],
+    sealed: dict[str, Any],
     report: dict[str, Any],
     parts: int,
+    scheme: str,
 ) -> Table:
     """The result: the line's own figures beside the float model's on the same parts."""
     with_interval = load("all", "training.commands:with_interval")
@@ -286,7 +290,7 @@ def _table(
         table.add_row(name, *cells)
     table.add_row("left to a person: REVIEW", *(f"{f['review']:.1%}" for f in (judged, exact)))
     table.add_row("macro-F1", *(f"{f['macro_f1']:.3f}" for f in (judged, exact)))
-    pointing = [f["localisation"]["pointing"] for f in (int8, exact)]
+    pointing = [f["localisation"]["pointing"] for f in (sealed, exact)]
     chance = exact["localisation"]["pointing_chance"] or math.nan
     table.add_row(
         f"map points at the defect (chance {chance:.0%})",

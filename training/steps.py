@@ -56,7 +56,7 @@ def load_model(plan: RunPlan) -> keras.Model:
     import training.head  # noqa: F401 - registers the layer
     from qc.plugins import names, resolve
 
-    for kind in ("block", "pooling"):
+    for kind in ("backbone", "block", "pooling"):
         for name in names(kind):
             resolve(kind, name)
     try:

@@ -172,7 +172,7 @@ def _seal(path: Path, model: bytes, members: dict[str, bytes]) -> None:
     with zipfile.ZipFile(buffer, "a") as archive:
         for name in (n for n in (*_PARTS, _SIGNATURE) if n in members):
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_STORED if name == "golden.npz" else 8
+            info.compress_type = zipfile.ZIP_STORED  # MediaPipe reads no other
             archive.writestr(info, members[name])
         archive.comment = _COMMENT + b"0" * 64
     body = buffer.getvalue()[: -len(_COMMENT) - 64]

@@ -279,7 +279,7 @@ def _table(
         title_justify="left",
     )
     table.add_column("95 % interval in brackets")
-    table.add_column("int8 on the line", justify="right", style="bold")
+    table.add_column(f"{scheme} on the line", justify="right", style="bold")
     table.add_column("float model", justify="right")
     for name, key, form in (
         ("escape: defects judged OK", "escape", ".1%"),

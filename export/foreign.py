@@ -146,7 +146,7 @@ def _parsed(path: Path, model: bytes) -> Any:
         graph = schema.ModelT.InitFromPackedBuf(model, 0)
         main = graph.subgraphs[0]
         for i in (*main.inputs, *main.outputs):
-            tuple(main.tensors[i].shape)
+            tuple(main.tensors[i].shape), main.tensors[i].name.decode()
         ops_of(graph)
     except Exception as error:  # the reader checks nothing: on damaged bytes it raises anything
         raise _refusal(
@@ -248,10 +248,11 @@ def _spec(path: Path, tensor: Any, role: str) -> TensorSpec:
 
 def _ends_in(graph: Any, output: int) -> Literal["softmax", "sigmoid"] | None:
     makers = {int(i): op for op in ops_of(graph)[0] for i in op.outputs}
-    while output in makers and makers[output].name in _PASSED:
-        output = int(makers[output].inputs[0])
-    last = makers[output].name if output in makers else ""
-    return "softmax" if last == "SOFTMAX" else "sigmoid" if last == "LOGISTIC" else None
+    last = makers.pop(output, None)
+    while last is not None and last.name in _PASSED and last.inputs:
+        last = makers.pop(last.inputs[0], None)
+    name = "" if last is None else last.name
+    return "softmax" if name == "SOFTMAX" else "sigmoid" if name == "LOGISTIC" else None
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:

@@ -30,10 +30,9 @@ def normalised_range(graph: Any, channels: int) -> tuple[tuple[float, float], ..
         One pair, or one for each channel; None where nothing is stated, or nothing usable.
     """
     for entry in graph.metadata or ():
-        data = graph.buffers[entry.buffer].data
-        if entry.name == _NAME and data is not None:
+        if entry.name == _NAME:
             try:
-                mean, std = _normalization(bytes(data))
+                mean, std = _normalization(bytes(graph.buffers[entry.buffer].data))
             except (struct.error, IndexError, ValueError, TypeError):
                 return None  # damaged, or silent on the picture
             return _pairs(mean, std, channels)

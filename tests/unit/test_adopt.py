@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="tensorflow is not installed")
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
 
-from foreign_models import SIDE, changed, model, photographs  # noqa: E402 - after the skip
+from foreign_models import SIDE, model, photographs  # noqa: E402 - after the skip
 
 from edge.predictors.litert import LiteRTPredictor  # noqa: E402
 from export.adopt import adopt_model  # noqa: E402

@@ -1,4 +1,4 @@
-"""The occlusion map: by hand on a predictor whose score is known, and never taken for the model's."""
+"""The occlusion map: by hand where the score is known, and never taken for the model's own."""
 
 from __future__ import annotations
 

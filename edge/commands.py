@@ -241,10 +241,9 @@ def run_line(running: Command, path: Path) -> dict[str, Any]:
     file = read_line(path)
     bundle = _open(file.bundle, file.trusted_keys)
     predictor = LiteRTPredictor(bundle)
-    source = plugins.resolve("source", file.source.kind).Source(
-        file.source.path, pattern=file.source.pattern
-    )
-    sinks = [plugins.resolve("sink", s.kind).Sink(s.path, bundle) for s in file.sinks]
+    (told,) = file.source
+    source = plugins.resolve("source", told.kind).Source(**told.arguments, source_id=told.source_id)
+    sinks = [plugins.resolve("sink", s.kind).Sink(**s.arguments, bundle=bundle) for s in file.sinks]
     total = len(getattr(source, "files", ())) or None
     done = 0
     with (

@@ -30,8 +30,9 @@ from qc.console import need
 from qc.errors import UsageError
 from qc.manifest import SEALED_PARTS, Manifest
 from qc.preprocess import PreprocessSpec
-from qc.recipe import DecisionTable, read_toml
+from qc.recipe import DecisionTable
 from qc.replay import Predictor, require_replay
+from qc.tables import read_toml
 
 Steps = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a named progress bar."""

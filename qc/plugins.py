@@ -14,13 +14,14 @@ from typing import Literal
 
 from qc.errors import FaultError, UsageError, nearest
 
-Kind = Literal["block", "backbone", "pooling", "source", "sink", "predictor"]
+Kind = Literal["block", "backbone", "pooling", "source", "trigger", "sink", "predictor"]
 
 _PACKAGES: dict[Kind, str] = {
     "block": "training.blocks",
     "backbone": "training.backbones",
     "pooling": "training.poolings",
     "source": "edge.sources",
+    "trigger": "edge.triggers",
     "sink": "edge.sinks",
     "predictor": "edge.predictors",
 }
@@ -37,7 +38,7 @@ def resolve(kind: Kind, name: str) -> ModuleType:
     """Import one plugin.
 
     Args:
-        kind: block, backbone, pooling, source, sink or predictor.
+        kind: block, backbone, pooling, source, trigger, sink or predictor.
         name: its file name without `.py`.
 
     Raises:

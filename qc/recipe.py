@@ -1,4 +1,4 @@
-"""The recipe: one reproducible experiment as a TOML file, and the strict reader of every TOML here.
+"""The recipe: one reproducible experiment as a TOML file.
 
 A key that is not known is an error that names the file, the key and the nearest legal key. A value
 is never substituted. Paths of a recipe are relative to the recipe's own folder.
@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from qc.errors import DataError, RecipeError, nearest
+from qc.errors import DataError
+from qc.tables import Table, read_toml
 from qc.types import Task
 
-M = TypeVar("M", bound=BaseModel)
 
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataTable(_Table):
+class DataTable(Table):
     """`[data]`: which images, and which class is good.
 
     Args:
@@ -52,15 +42,15 @@ class DataTable(_Table):
     path: str
     good: str
     format: str | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     split: str | None = None
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     colour: Literal["rgb", "grey"] = "rgb"
-    severity: dict[str, Literal["minor", "major", "critical"]] = {}
+    severity: dict[str, Literal["minor", "major", "critical"]] = Field(default_factory=dict)
     licence: str = "none stated"
 
 
-class ModelTable(_Table):
+class ModelTable(Table):
     """`[model]`: what it is asked, the backbone, its attention block and the input size.
 
     Args:
@@ -84,7 +74,7 @@ class ModelTable(_Table):
     task: Task = "multiclass"
     backbone: str
     block: str = "cbam"
-    block_options: dict[str, Any] = {}
+    block_options: dict[str, Any] = Field(default_factory=dict)
     block_at: tuple[str, ...] = ()
     size_hw: tuple[int, int]
     stride: Literal[8, 16] = 16
@@ -94,7 +84,7 @@ class ModelTable(_Table):
     trainable_from: str | None = None
     dropout: float = Field(default=0.1, ge=0, lt=1)
     pooling: str = "mean_max"
-    pooling_options: dict[str, Any] = {}
+    pooling_options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> ModelTable:
@@ -109,7 +99,7 @@ class ModelTable(_Table):
         return self
 
 
-class AugmentTable(_Table):
+class AugmentTable(Table):
     """`[train.augment]`: what may happen to a part without changing what it is.
 
     Each number is the largest change; what happens to a picture is drawn between none and it. 0 or
@@ -159,7 +149,7 @@ class AugmentTable(_Table):
         return length
 
 
-class TrainTable(_Table):
+class TrainTable(Table):
     """`[train]`: how the model learns.
 
     Args:
@@ -210,7 +200,7 @@ class TrainTable(_Table):
         return self
 
 
-class ExportTable(_Table):
+class ExportTable(Table):
     """`[export]`: how the model is quantised, and the gate it must pass on VAL against float.
 
     Args:
@@ -237,7 +227,7 @@ class ExportTable(_Table):
     qat_epochs: int = Field(default=3, ge=1, le=50)
 
 
-class CostTable(_Table):
+class CostTable(Table):
     """`[decision.costs]`: what one part costs, in any one currency, so that thresholds cost least.
 
     Args:
@@ -256,7 +246,7 @@ class CostTable(_Table):
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class DecisionTable(_Table):
+class DecisionTable(Table):
     """`[decision]`: the rates on VAL that the thresholds are set by.
 
     Args:
@@ -273,7 +263,7 @@ class DecisionTable(_Table):
     max_escape: Rate = 0.02
     max_overkill: Rate = 0.02
     confidence: float | None = Field(default=None, ge=0.5, lt=1)
-    severity_escape: dict[Literal["minor", "major", "critical"], Rate] = {}
+    severity_escape: dict[Literal["minor", "major", "critical"], Rate] = Field(default_factory=dict)
     costs: CostTable | None = None
     temperature: bool = True
 
@@ -284,7 +274,7 @@ class DecisionTable(_Table):
         return self
 
 
-class Recipe(_Table):
+class Recipe(Table):
     """One reproducible experiment."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -309,64 +299,6 @@ class Recipe(_Table):
         """SHA-256 of all values, defaults included."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_toml(path: Path, model: type[M]) -> M:
-    """Read a TOML file into a pydantic model that forbids unknown keys.
-
-    Raises:
-        RecipeError: not readable, not TOML, an unknown key (the nearest legal one is named), or a
-            value that is not legal; all of them are listed.
-    """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError("the file cannot be read", where=path, found=error.strerror) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the file is not TOML ({error})", where=path) from error
-    return read_table(raw, model, path)
-
-
-def read_table(raw: Mapping[str, Any], model: type[M], where: object) -> M:
-    """Check values against a pydantic model that forbids unknown keys.
-
-    Args:
-        raw: the values.
-        model: what they become.
-        where: the name that an error carries.
-
-    Raises:
-        RecipeError: an unknown key (the nearest legal one is named), or a value that is not legal;
-            all of them are listed.
-    """
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        lines = [_line(model, dict(e)) for e in error.errors()]
-        raise RecipeError("; ".join(lines), where=where) from error
-
-
-def _line(model: type[BaseModel], error: dict[str, Any]) -> str:
-    keys = [str(k) for k in error["loc"]]
-    if not keys and "error" in error.get("ctx", {}):  # of the whole file: it names its keys itself
-        return str(error["ctx"]["error"])
-    key = ".".join(keys) or "the file"
-    if error["type"] == "extra_forbidden":
-        near = nearest(keys[-1], _legal(model, keys[:-1]))
-        return f"unknown key '{key}'" + (f", did you mean '{near}'?" if near else "")
-    if error["type"] == "missing":
-        return f"key '{key}' is missing"
-    return f"key '{key}': {error['msg']}, found {error['input']!r}"
-
-
-def _legal(model: type[BaseModel], keys: list[str]) -> list[str]:
-    """The names legal in the table that `keys` lead to; a number leads into a list of tables."""
-    for key in keys:
-        found = model.model_fields[key].annotation if key in model.model_fields else None
-        for kind in (found, *get_args(found)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                model = kind
-    return list(model.model_fields)
 
 
 def read_recipe(path: Path) -> Recipe:

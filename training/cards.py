@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from qc.errors import DataError, RecipeError, nearest
-from qc.recipe import read_toml
+from qc.tables import read_toml
 
 SCHEMES = ("http", "https", "file")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

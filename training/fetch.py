@@ -32,7 +32,7 @@ import typer
 
 from qc.console import Command
 from qc.errors import DataError, FaultError, UsageError
-from qc.recipe import read_toml
+from qc.tables import read_toml
 from training.cards import Card, CardFile, Record, RecordedFile, read_card, write_record
 
 CHUNK = 1 << 18

@@ -7,9 +7,16 @@ from pathlib import Path
 
 from qc.bundle import Bundle
 from qc.errors import DataError, FaultError
+from qc.tables import Table
 from qc.types import Inspection
 
 COLUMNS = ("time", "part_id", "lot", "verdict", "class", "score", "reason", "inspection_id")
+
+
+class Options(Table):
+    """Keys of this sink in a line file; see `Sink`."""
+
+    path: Path
 
 
 class Sink:

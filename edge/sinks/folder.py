@@ -9,7 +9,14 @@ from edge.inspect import overlay_of
 from qc.bundle import Bundle
 from qc.errors import FaultError
 from qc.imageio import write_png
+from qc.tables import Table
 from qc.types import Inspection, Verdict
+
+
+class Options(Table):
+    """Keys of this sink in a line file; see `Sink`."""
+
+    path: Path
 
 
 class Sink:

@@ -18,9 +18,17 @@ from typing import Self
 from qc.errors import DataError, printable
 from qc.folders import walk
 from qc.imageio import IMAGE_SUFFIXES, read_image
+from qc.tables import Table
 from qc.types import Frame, utc_now
 
 _LOT = re.compile(r"(lot[a-z0-9-]+)_.+", re.IGNORECASE)
+
+
+class Options(Table):
+    """Keys of a folder in a line file; see `Source`."""
+
+    path: Path
+    pattern: str = "*"
 
 
 class Source:

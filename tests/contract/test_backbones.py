@@ -15,7 +15,8 @@ from export.convert import to_int8
 from qc import plugins
 from qc.errors import RecipeError
 from qc.plugins import names, resolve
-from qc.recipe import ModelTable, read_toml
+from qc.recipe import ModelTable
+from qc.tables import read_toml
 from training.model import build_model
 
 BACKBONES = names("backbone")

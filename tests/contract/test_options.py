@@ -13,7 +13,8 @@ import pytest
 
 from qc.errors import RecipeError
 from qc.plugins import names, resolve
-from qc.recipe import ModelTable, read_table
+from qc.recipe import ModelTable
+from qc.tables import read_table
 from training.model import build_model
 from training.options import legal_options
 

@@ -14,7 +14,8 @@ import pytest
 from still import STILL
 
 from qc.errors import RecipeError
-from qc.recipe import AugmentTable, Recipe, read_table
+from qc.recipe import AugmentTable, Recipe
+from qc.tables import read_table
 from training.augment import KEPT, Augmentation, Changed, make_augmentation
 
 EVERYTHING = AugmentTable(

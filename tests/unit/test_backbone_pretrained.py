@@ -14,7 +14,8 @@ from ai_edge_litert.interpreter import Interpreter
 from export.convert import to_int8
 from qc.errors import RecipeError
 from qc.plugins import resolve
-from qc.recipe import ModelTable, read_table, read_toml
+from qc.recipe import ModelTable
+from qc.tables import read_table, read_toml
 from training.model import build_model
 
 SIZE_HW = (64, 96)

@@ -13,7 +13,7 @@ import pytest
 
 from qc.console import Command
 from qc.errors import DataError, RecipeError, UsageError
-from qc.recipe import read_toml
+from qc.tables import read_toml
 from training.cards import (
     Card,
     CardFile,

@@ -44,7 +44,7 @@ def test_every_path_is_relative_to_the_file_and_not_to_the_process(
     monkeypatch.chdir(tmp_path / "elsewhere")
     line = read_line(Path("..") / "lines" / "line.toml")
     base = tmp_path / "lines"
-    found = [line.bundle, line.journal, line.source.path, *(s.path for s in line.sinks)]
+    found = [line.bundle, line.journal, *(s.options.path for s in (*line.source, *line.sinks))]
     assert [p.resolve() for p in found] == [
         base / "m.tflite",
         base / "out" / "j",
@@ -133,5 +133,6 @@ def test_a_file_that_is_not_there_or_not_toml(tmp_path: Path) -> None:
 
 def test_no_key_of_a_line_file_sets_a_threshold() -> None:
     assert set(LineFile.model_fields) == {
-        *("bundle", "journal", "source", "queue", "sinks", "deadline_ms", "trusted_keys")
+        *("bundle", "journal", "durability", "source", "queue", "sinks", "actions", "keep"),
+        *("health", "deadline_ms", "trusted_keys"),
     }

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from qc.errors import RecipeError
 from qc.imageio import read_image
-from qc.recipe import ModelTable, TrainTable, read_toml
+from qc.recipe import ModelTable, TrainTable
+from qc.tables import read_toml
 from training.curves import draw_curves, log_scalars
 from training.model import build_model
 from training.optimise import SlowerAdamW, SlowerSGD, is_pretrained, make_optimiser

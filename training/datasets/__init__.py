@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from qc.errors import DataError, UsageError, nearest, printable
 from qc.folders import walk
-from qc.recipe import read_table
+from qc.tables import read_table
 from qc.types import Sample
 from training.datasets._annotated import HIDDEN
 

@@ -49,7 +49,7 @@ def test_the_line_file_is_legal_and_stays_in_the_folder(tmp_path: Path) -> None:
     file.write_text(LINE.format(here=tmp_path))
     line = read_line(file)
     assert line.bundle.resolve() == (tmp_path / "bundle.tflite").resolve()
-    assert line.source.path.resolve() == (tmp_path / "line").resolve()
+    assert line.source[0].arguments["path"].resolve() == (tmp_path / "line").resolve()
     assert line.queue.policy == "wait"
     assert {s.kind for s in line.sinks} == {"folder", "csv_file"}
 

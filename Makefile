@@ -19,8 +19,8 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## Draw parts, train, export, inspect, show: the main job on parts it draws itself
 	$(BIN)/qc demo
 
-test: setup ## All tests
-	$(BIN)/python -m pytest
+test: setup ## All tests, a process for each core
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: setup ## ruff, mypy and the boundary tests
 	$(BIN)/ruff check .

@@ -17,6 +17,16 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests (`make test`), each file stays in one of them.
+
+    The end-to-end tests stay together: they share one trained model.
+    """
+    for item in items:
+        whole = item.path.parent.name == "e2e"
+        item.add_marker(pytest.mark.xdist_group("e2e" if whole else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def repeatable() -> None:
     """TensorFlow as the commands wake it: the same seed gives the same numbers."""

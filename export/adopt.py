@@ -17,13 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from export.adopt_answers import Answers, answer
-from export.adopt_golden import check_scores, choose_golden, counts, run, verdicts
-from export.adopt_hand import by_hand_of, pictures
-from export.adopt_labels import read_labels
-from export.adopt_table import AdoptTable
-from export.foreign import Foreign, read_foreign
-from export.foreign_trial import try_model
+from export.adopt_answers import Answers, answer, by_hand_of
+from export.adopt_golden import check_scores, choose_golden, counts, pictures, run, verdicts
+from export.adopt_table import AdoptTable, read_labels
+from export.foreign import Foreign, read_foreign, try_model
 from qc import plugins
 from qc.bundle import Bundle, Golden, open_bundle, write_bundle
 from qc.console import need

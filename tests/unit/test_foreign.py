@@ -16,9 +16,12 @@ schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
 from foreign_models import changed, model  # noqa: E402 - after the skip
 
-from export.adopt_range import fits, plain_range  # noqa: E402
 from export.foreign import Foreign, read_foreign  # noqa: E402
-from export.foreign_metadata import normalised_range  # noqa: E402
+from export.foreign_range import (  # noqa: E402
+    fits,
+    normalised_range,
+    plain_range,
+)
 from qc.errors import BundleError  # noqa: E402
 from qc.manifest import RUNTIMES, TensorSpec  # noqa: E402
 

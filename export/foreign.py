@@ -209,6 +209,14 @@ def _parsed(path: Path, model: bytes) -> Any:
             "a whole flatbuffer",
             f"{len(model)} bytes that do not hold together ({type(error).__name__})",
         ) from error
+    outside = sum(buffer.offset > 1 for buffer in graph.buffers)
+    if outside:
+        raise _refusal(
+            path,
+            "weights lie behind the flatbuffer, as in files over 2 GB",
+            "all of them inside of it",
+            f"{outside} of {len(graph.buffers)} buffers outside",
+        )
     return graph
 
 

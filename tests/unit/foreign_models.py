@@ -21,6 +21,7 @@ KINDS = (
     "float_logits",
     "float_sigmoid",
     "float_sigmoid_logits",
+    "float_defects",
     "float_grey",
     "dynamic",
     "uint8",
@@ -47,7 +48,7 @@ def model(kind: str) -> bytes:
 
     outputs = 1 if "sigmoid" in kind else 3
     channels = 1 if kind == "float_grey" else 3
-    activation = {"float_sigmoid": "sigmoid"}.get(kind)
+    activation = "sigmoid" if kind in ("float_sigmoid", "float_defects") else None
     if kind in ("float_softmax", "float_grey", "dynamic", "uint8", "int8", "uint8_mean"):
         activation = "softmax"
     low, high = RANGES.get(kind, (0.0, 1.0))

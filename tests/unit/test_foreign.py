@@ -130,9 +130,14 @@ def custom(name: str) -> Edit:
     return edit
 
 
+def outside(graph: Any) -> None:
+    graph.buffers[2].data, graph.buffers[2].offset, graph.buffers[2].size = None, 4096, 64
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
+        (outside, r"weights lie behind the flatbuffer.*found 1 of \d+ buffers outside"),
         (on_input(shape=[1, 16, 48]), r"not a picture; expected.*found .*photo.* \(1, 16, 48\)"),
         (on_input(shape=[1, 768]), r"not a picture.*\(1, 768\)"),
         (on_input(shape=[1, 3, 16, 16]), r"channels first \(NCHW\): convert it with channels last"),

@@ -40,6 +40,9 @@ _STYLE = {
 }
 
 
+_NO_MAP = "no map: this model does not say where it looked; qc inspect --occlusion draws one\n"
+
+
 def _open(path: Path, keys: Sequence[Path]) -> Bundle:
     """Open a bundle; where keys are named, one of them must have signed it."""
     bundle = open_bundle(path)
@@ -112,6 +115,7 @@ def show(running: Command, path: Path) -> None:
     running.say(
         f"{manifest.task}, input {height} x {width} {manifest.preprocess.colour}, "
         f"model {manifest.model_bytes} bytes, target {manifest.target}\n"
+        f"{'' if manifest.attention else _NO_MAP}"
         f"thresholds: {_threshold_words(bundle)}\n"
         f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
         f"{made.calibration_hash[:12]}, dataset {made.dataset}, seed {made.seed}, "

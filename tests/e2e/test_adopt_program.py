@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="tensorflow is not installed")
 pytest.importorskip("ai_edge_litert.schema_py_generated")
 
-from program import done, qc, quiet, refused
+from program import done, qc, quiet, refused, write_line
 from unit.foreign_models import (
     Edit,
     changed,
@@ -24,6 +24,7 @@ from unit.foreign_models import (
     red_parts,
 )
 
+from edge.commands import occluder
 from qc.imageio import read_image
 
 BY_HAND = """
@@ -124,6 +125,27 @@ def test_without_occlusion_the_overlay_has_no_map(home: Path, bundle: Path, tmp_
     assert (drawn == read_image(picture).repeat(4, axis=0).repeat(4, axis=1)).all()
     ran = qc("inspect", bundle, picture, "--occlusion", "--json")
     assert ran.code == 2 and "--out" in ran.json["error"]["message"]
+
+
+def test_the_station_draws_one_of_what_a_line_judged(
+    home: Path, bundle: Path, tmp_path: Path
+) -> None:
+    testclient = pytest.importorskip("starlette.testclient", reason="extra station")
+    from edge.station.app import create_app
+
+    line = write_line(tmp_path / "line.toml", bundle, home / "pictures", sinks=False)
+    ran = done(qc("run", line, "--json"))
+    assert (ran["ok"], ran["ng"]) == (12, 12)
+    station = testclient.TestClient(
+        create_app(tmp_path / "journal.sqlite", occluder=occluder(bundle))
+    )
+    parts = station.get("/api/parts").json()["parts"]
+    (href,) = (part["href"] for part in parts if part["name"] == "hole_lot00_0003")
+    assert "Draw an occlusion map" in station.get(href).text
+    assert "score lost where hidden" in station.get(f"{href}?occlusion=true").text
+    assert station.get(f"{href}/occlusion.png").headers["content-type"] == "image/png"
+    ran = qc("review", tmp_path / "journal.sqlite", "--bundle", home / "red.tflite", "--json")
+    refused(ran, kind="bundle", where=home / "red.tflite", says=("not a bundle",))
 
 
 def test_thresholds_from_the_val_of_a_dataset(home: Path, tmp_path: Path) -> None:

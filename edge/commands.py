@@ -15,7 +15,7 @@ from rich.table import Table
 
 from edge.inspect import inspect_frame, overlay_of
 from edge.line import Line
-from edge.occlusion import occlusion_map
+from edge.occlusion import Occluder, occlusion_map
 from edge.predictors.litert import LiteRTPredictor
 from edge.sources.folder import files, read_frame
 from qc import plugins
@@ -38,6 +38,9 @@ _STYLE = {
     Verdict.REVIEW: "yellow",
     Verdict.FAULT: "magenta",
 }
+
+
+_NO_MAP = "no map: this model does not say where it looked; qc inspect --occlusion draws one\n"
 
 
 def _open(path: Path, keys: Sequence[Path]) -> Bundle:
@@ -112,6 +115,7 @@ def show(running: Command, path: Path) -> None:
     running.say(
         f"{manifest.task}, input {height} x {width} {manifest.preprocess.colour}, "
         f"model {manifest.model_bytes} bytes, target {manifest.target}\n"
+        f"{'' if manifest.attention else _NO_MAP}"
         f"thresholds: {_threshold_words(bundle)}\n"
         f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
         f"{made.calibration_hash[:12]}, dataset {made.dataset}, seed {made.seed}, "
@@ -173,6 +177,24 @@ def inspect(
         stderr.print(f"[{style}]{row['verdict']:<6}[/] {escape(name)}: {escape(row['reason'])}")
     running.result({"bundle": str(path), "images": found, "counts": dict(counts)})
     running.say("  ".join(f"{name} {n}" for name, n in counts.items()))
+
+
+def occluder(path: Path, keys: Sequence[Path] = ()) -> Occluder:
+    """What draws occlusion maps for the station, where a bundle has no map of its own.
+
+    Raises:
+        BundleError: not a whole bundle, or one that does not replay here.
+        UsageError: the bundle has a map.
+    """
+    bundle = _open(path, keys)
+    if bundle.manifest.attention is not None:
+        raise UsageError(
+            "this bundle has a map of its own, which the journal holds",
+            where=path,
+            expected="--bundle for one without a map",
+        )
+    require_replay(bundle, LiteRTPredictor(bundle))
+    return Occluder(bundle.manifest, lambda: LiteRTPredictor(bundle))
 
 
 def _hidden(inspection: Inspection, bundle: Bundle, predictor: Predictor) -> FloatArray | None:

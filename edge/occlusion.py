@@ -14,12 +14,14 @@ own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from qc.decide import calibrated
+from qc.decide import calibrated, defect_scores
 from qc.errors import FaultError, QCError
 from qc.manifest import Manifest
+from qc.overlay import Level, scale_map
 from qc.preprocess import apply
 from qc.replay import Predictor
 from qc.types import FloatArray, Image
@@ -99,3 +101,60 @@ def _hidden(pixels: Image, side: int, step: int, score: Callable[[Image], float]
             total[top:bottom, left:right] += score(picture)
             patches[top:bottom, left:right] += 1
     return np.asarray(total / patches, np.float32)
+
+
+_PATIENCE_S = 120.0
+
+
+class Occluder:
+    """Draws occlusion maps with one bundle's model, one at a time, for whoever asks.
+
+    The model is made and run by a thread of its own: any thread may ask.
+
+    Args:
+        manifest: of the bundle.
+        make: makes its predictor.
+
+    Raises:
+        QCError: what `make` raises.
+    """
+
+    def __init__(self, manifest: Manifest, make: Callable[[], Predictor]) -> None:
+        self.bundle_id = manifest.bundle_id
+        self._manifest = manifest
+        self._owner = ThreadPoolExecutor(1, "occlusion")
+        self._predictor = self._owner.submit(make).result()
+
+    def level(self, image: Image, defect_class: str, defect_score: float) -> Level:
+        """The occlusion map of a part that was judged before, on `SCALE`.
+
+        Args:
+            image: the part as it was kept, RGB `(H, W, 3)` uint8.
+            defect_class: whose score.
+            defect_score: what was measured then: another one would be of another picture.
+
+        Raises:
+            QCError: no such class.
+            FaultError: the model gives another score now, or does not come to an end in time.
+        """
+        asked = self._owner.submit(self._level, image, defect_class, defect_score)
+        try:
+            return asked.result(_PATIENCE_S)
+        except TimeoutError:
+            asked.cancel()
+            raise FaultError(
+                "the occlusion map takes too long", expected=f"within {_PATIENCE_S:.0f} s"
+            ) from None
+
+    def _level(self, image: Image, defect_class: str, defect_score: float) -> Level:
+        manifest = self._manifest
+        score = self._predictor.predict(apply(manifest.preprocess, image)).score
+        good = manifest.class_names.index(manifest.good)
+        now = float(defect_scores(calibrated(score, manifest.decision, good), good))
+        if not abs(now - defect_score) <= manifest.replay_tolerance:
+            raise FaultError(
+                "the picture that was kept does not give the score that was measured",
+                expected=f"{defect_score:.3f}",
+                found=f"{now:.3f}",
+            )
+        return scale_map(occlusion_map(self._predictor, manifest, image, defect_class), *SCALE)

@@ -1,7 +1,8 @@
 """A model made elsewhere becomes a bundle: read, ask, set thresholds, seal, replay.
 
 Neither TensorFlow nor Keras is needed; with pictures and thresholds by hand the `edge` extra is
-enough. The flatbuffer goes into the bundle as it came.
+enough. Of the flatbuffer the metadata alone is written anew: what it said of labels would be wrong
+where the bundle's own lie behind it.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from export.adopt_answers import Answers, answer
-from export.adopt_golden import check_scores, choose_golden, counts, run, verdicts
-from export.adopt_hand import by_hand_of, pictures
-from export.adopt_labels import read_labels
-from export.adopt_table import AdoptTable
-from export.foreign import Foreign, read_foreign
-from export.foreign_trial import try_model
+from export.adopt_answers import Answers, answer, by_hand_of
+from export.adopt_golden import check_scores, choose_golden, counts, pictures, run, verdicts
+from export.adopt_table import AdoptTable, read_labels
+from export.foreign import Foreign, read_foreign, try_model
+from export.metadata import with_metadata
 from qc import plugins
 from qc.bundle import Bundle, Golden, open_bundle, write_bundle
 from qc.console import need
@@ -126,10 +125,28 @@ def _seal(job: _Job, path: Path, steps: Steps) -> dict[str, Any]:
     same = zip(verdicts(score, decision, answers), verdicts(plain, decision, answers), strict=True)
     report["kernel_agreement"] = float(np.mean([a is b for a, b in same]))
     facts = job.facts | {"decision": decision.model_dump(), "replay_tolerance": tolerance}
-    write_bundle(path, model=foreign.model, golden=golden, report=report, facts=facts)
+    write_bundle(path, model=_labelled(job), golden=golden, report=report, facts=facts)
     sealed = open_bundle(path)
-    require_replay(sealed, _predictor(sealed))
+    require_replay(sealed, _predictor(sealed))  # against what the model gave as it came
     return _said(job, path, sealed, bool((np.ptp(score, axis=0) == 0).all()))
+
+
+def _labelled(job: _Job) -> bytes:
+    """The model with metadata that fits the bundle."""
+    foreign, answers = job.foreign, job.answers
+    return with_metadata(
+        foreign.model,
+        name=job.facts["name"],
+        description=f"{answers.task} visual inspection, a {foreign.scheme} model made elsewhere, "
+        "adopted by attention-qc",
+        licence=job.facts["data_licence"],
+        image=foreign.input,
+        score=foreign.score,
+        attention=None,
+        classes=len(answers.classes),
+        activation=answers.activation,
+        input_range=answers.input_range,
+    )
 
 
 def _said(job: _Job, path: Path, sealed: Bundle, constant: bool) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from export.adopt_labels import require_defects
-from export.adopt_range import fits, held, plain_range, range_words
-from export.adopt_table import AdoptTable, Pairs, Scores
+from pydantic import ValidationError
+
+from export.adopt_table import EVERY, AdoptTable, Scores, require_defects
 from export.foreign import Foreign
+from export.foreign_range import Pairs, fits, held, plain_range, range_words
+from qc.decide import DecisionSpec
 from qc.errors import RecipeError, nearest
 from qc.types import Task
 
@@ -25,6 +27,8 @@ _ACTIVATION: dict[str, Literal["none", "softmax", "sigmoid"]] = {
     "logits": "softmax",
     "sigmoid_logits": "sigmoid",
 }
+_NO_RATE = 0.999
+"""Nothing is known of thresholds that were set by hand, so nothing is promised."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,42 @@ def answer(foreign: Foreign, labels: tuple[str, ...], table: AdoptTable, where: 
         severity=severity,
         defaults=tuple(talk.defaults),
     )
+
+
+def by_hand_of(table: AdoptTable, answers: Answers, where: Path) -> DecisionSpec:
+    """The thresholds that the TOML gives for every defect class.
+
+    Raises:
+        RecipeError: a class without a threshold, one that is not there, or a number that is wrong.
+    """
+    assert table.thresholds is not None  # it was asked for
+    defects = answers.defects
+    found: dict[str, dict[str, float]] = {}
+    for key in ("ok_below", "ng_above"):
+        given: dict[str, float] = getattr(table.thresholds, key)
+        if set(given) == {EVERY}:
+            given = dict.fromkeys(defects, given[EVERY])
+        require_defects(f"thresholds.{key}", given, defects, where)
+        missing = [name for name in defects if name not in given]
+        if missing:
+            raise RecipeError(
+                f"thresholds.{key} lacks a class",
+                where=where,
+                expected=f"a number for each of {', '.join(defects)}, or one for all",
+                found=f"none for {', '.join(missing)}",
+            )
+        found[key] = {name: given[name] for name in defects}
+    try:
+        return DecisionSpec(
+            ok_below=found["ok_below"],
+            ng_above=found["ng_above"],
+            max_escape=_NO_RATE,
+            max_overkill=_NO_RATE,
+            independent=answers.independent,
+        )
+    except ValidationError as error:
+        why = error.errors(include_url=False)[0]["ctx"]["error"]
+        raise RecipeError(str(why), where=where, expected="both between 0 and 1") from error
 
 
 def _open(talk: _Talk) -> RecipeError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.adopt import adopt_model
-from export.adopt_range import range_words
+from export.foreign_range import range_words
 from qc.console import Command
 
 

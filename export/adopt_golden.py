@@ -9,20 +9,51 @@ from pathlib import Path
 import numpy as np
 
 from export.adopt_answers import Answers
+from export.adopt_table import AdoptTable
+from qc import plugins
 from qc.bundle import Golden
 from qc.decide import DecisionSpec, calibrated, decide, defect_scores
-from qc.errors import GateError, RecipeError
+from qc.errors import DataError, GateError, RecipeError
+from qc.imageio import read_image
 from qc.manifest import SCORE_TOLERANCE
+from qc.preprocess import PreprocessSpec, apply
 from qc.replay import Predictor
 from qc.types import Prediction, Verdict
 
 LEAST = 16
 _COUNT = 24
+_MOST = 512
 _NEAR = 3
 """One of so many golden inputs is one of the nearest to a threshold."""
 _SPREAD = 8 / 256
 """Two kernels of the model differ by no more than this on a golden input."""
 _SUM_TOLERANCE = 0.01
+
+
+def pictures(
+    table: AdoptTable, spec: PreprocessSpec, where: Path, tell: Callable[[int, int], None]
+) -> np.ndarray:
+    """`(N, h, w, 3)` uint8 of the folder `images`; at most 512, spread evenly over the names.
+
+    Raises:
+        DataError: fewer than 16 pictures, or one that cannot be read.
+    """
+    assert table.images is not None  # it was asked for
+    folder = where.parent / table.images
+    files: list[Path] = plugins.resolve("source", "folder").Source(folder).files
+    if len(files) < LEAST:
+        raise DataError(
+            "too few pictures become golden inputs",
+            where=folder,
+            expected=f"at least {LEAST}",
+            found=len(files),
+        )
+    even = np.linspace(0, len(files) - 1, min(len(files), _MOST)).round().astype(int)
+    found = []
+    for i in even:
+        found.append(apply(spec, read_image(files[i], listen=True)))
+        tell(len(found), len(even))
+    return np.stack(found)
 
 
 def run(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any, Literal
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.foreign_metadata import normalised_range
+from export.foreign_range import Pairs, normalised_range
 from export.foreign_scheme import ops_of, runtimes_for, scheme_of
 from qc.bundle import MAX_BYTES, open_bundle
 from qc.errors import BundleError
@@ -31,6 +34,16 @@ _KINDS = {
 _LEGAL = ("uint8", "int8", "float32")
 _PASSED = ("RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE")
 """Operations behind the last one that change no score."""
+_TRIAL_S = 300
+_TRIAL = """
+import sys
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+for kind in ({}, {"experimental_op_resolver_type": plain}):
+    runs = Interpreter(model_path=sys.argv[1], **kind)
+    runs.allocate_tensors()
+    runs.invoke()
+"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class Foreign:
     scheme: str
     runtimes: tuple[str, ...]
     unused: tuple[str, ...]
-    said_range: tuple[tuple[float, float], ...] | None
+    said_range: Pairs | None
 
     @property
     def channels(self) -> int:
@@ -104,6 +117,47 @@ def read_foreign(path: Path) -> Foreign:
         unused=unused,
         said_range=normalised_range(graph, int(image.shape[3])),
     )
+
+
+def try_model(path: Path, model: bytes) -> None:
+    """Run a model once on what its input holds at the start, by either kind of kernels.
+
+    The runtime checks little of what a file says: a damaged or odd one may end the whole process,
+    and no `except` sees that. So another process is risked first. What the runtime refuses in
+    words is not told here: the predictor says it better.
+
+    Args:
+        path: the file, for an error.
+        model: its flatbuffer.
+
+    Raises:
+        BundleError: the model ends the process, or does not come to an end.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.tflite"
+        file.write_bytes(model)
+        try:
+            ran = subprocess.run(
+                [sys.executable, "-P", "-c", _TRIAL, str(file)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TRIAL_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BundleError(
+                "the model does not come to an end",
+                where=path,
+                expected=f"a pass within {_TRIAL_S} s",
+            ) from error
+    if ran.returncode < 0:
+        raise BundleError(
+            "the model crashes the runtime: the file is damaged, or holds what the runtime cannot "
+            "do",
+            where=path,
+            expected="a model that runs",
+            found=f"an end by signal {-ran.returncode}",
+        )
 
 
 def _read(path: Path) -> bytes:
@@ -155,6 +209,14 @@ def _parsed(path: Path, model: bytes) -> Any:
             "a whole flatbuffer",
             f"{len(model)} bytes that do not hold together ({type(error).__name__})",
         ) from error
+    outside = sum(buffer.offset > 1 for buffer in graph.buffers)
+    if outside:
+        raise _refusal(
+            path,
+            "weights lie behind the flatbuffer, as in files over 2 GB",
+            "all of them inside of it",
+            f"{outside} of {len(graph.buffers)} buffers outside",
+        )
     return graph
 
 

@@ -8,8 +8,8 @@ TensorFlow's public `metadata_schema.fbs`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import flatbuffers
 import numpy as np
@@ -40,6 +40,8 @@ def with_metadata(
     image: TensorSpec,
     score: TensorSpec,
     attention: TensorSpec | None,
+    classes: int,
+    activation: Literal["none", "softmax", "sigmoid"] = "none",
     input_range: Sequence[tuple[float, float]] = ((0.0, 255.0),),
     version: str = "1",
 ) -> bytes:
@@ -51,8 +53,12 @@ def with_metadata(
         description: of the model, a sentence.
         licence: of the data it has learnt from.
         image: its only input, `(1, h, w, 3)` or `(1, h, w, 1)`.
-        score: the output `(1, K)` whose classes `labels.txt` names.
+        score: the output `(1, K)`, or `(1, K - 1)` without the good class.
         attention: the output `(1, h, w, K)`, or None.
+        classes: K, lines of `labels.txt`. Only K scores are named by it: of fewer, each would get
+            the name of another.
+        activation: what makes probabilities of the scores; they are named as raw where there is
+            one.
         input_range: real numbers that pixel values 0 and 255 become, for all channels or each.
         version: of the model.
 
@@ -67,15 +73,19 @@ def with_metadata(
     graph = schema.ModelT.InitFromPackedBuf(model, 0)
     main = graph.subgraphs[0]
     inputs = [main.tensors[i].name.decode() for i in main.inputs]
-    outputs = [main.tensors[i].name.decode() for i in main.outputs]
-    known = {score.name: _score()}
+    # a foreign model may have two outputs of one name
+    outputs = [
+        (main.tensors[i].name.decode(), tuple(int(n) for n in main.tensors[i].shape))
+        for i in main.outputs
+    ]
+    known = {(score.name, score.shape): _score(score.shape[1] == classes, activation)}
     if attention is not None:
-        known[attention.name] = _attention()
+        known[attention.name, attention.shape] = _attention()
     if inputs != [image.name] or not set(known) <= set(outputs):
         raise GateError(
             "the metadata is not of this model",
-            expected=f"input {image.name}, outputs {', '.join(known)}",
-            found=f"inputs {', '.join(inputs)}, outputs {', '.join(outputs)}",
+            expected=f"input {image.name}, outputs {_words(known)}",
+            found=f"inputs {', '.join(inputs)}, outputs {_words(outputs)}",
         )
     told = _flatbuffer(
         {
@@ -85,7 +95,7 @@ def with_metadata(
             3: [
                 {
                     2: [_image(image, input_range)],
-                    3: [known.get(output, {0: output}) for output in outputs],
+                    3: [known.get(output, {0: output[0]}) for output in outputs],
                 }
             ],
             5: licence,
@@ -113,15 +123,19 @@ def _image(spec: TensorSpec, input_range: Sequence[tuple[float, float]]) -> dict
     }
 
 
-def _score() -> dict[int, Any]:
+def _score(is_named: bool, activation: Literal["none", "softmax", "sigmoid"]) -> dict[int, Any]:
     """TensorMetadata of the scores."""
-    return {
-        0: "score",
-        1: "One score for each class.",
-        3: {0: _FEATURE, 1: {}},
-        5: {0: np.ones(1), 1: np.zeros(1)},
-        6: [{0: LABELS, 1: "Class names in the order of the scores.", 2: _AXIS_LABELS}],
-    }
+    text = "One score for each class."
+    if not is_named:
+        text = f"One score for each class of {LABELS} but that of good parts, in its order."
+    found: dict[int, Any] = {0: "score", 1: text, 3: {0: _FEATURE, 1: {}}}
+    if activation == "none":
+        found[5] = {0: np.ones(1), 1: np.zeros(1)}
+    else:
+        found[1] += f" Raw: a {activation} makes them probabilities."
+    if is_named:
+        found[6] = [{0: LABELS, 1: "Class names in the order of the scores.", 2: _AXIS_LABELS}]
+    return found
 
 
 def _attention() -> dict[int, Any]:
@@ -132,6 +146,10 @@ def _attention() -> dict[int, Any]:
         "where the model looked, not the outline of a defect.",
         3: {0: _FEATURE, 1: {}},
     }
+
+
+def _words(outputs: Iterable[tuple[str, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in outputs)
 
 
 def _keep(graph: Any, told: bytes, schema: Any) -> None:

@@ -163,6 +163,7 @@ def _seal(
         image=converted.input,
         score=converted.score,
         attention=converted.attention,
+        classes=len(classes),
     )
     write_bundle(path, model=labelled, golden=golden, report=report, facts=facts)
     sealed = open_bundle(path)

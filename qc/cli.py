@@ -376,12 +376,18 @@ def review(
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 8500,
     reviewer: Annotated[str | None, typer.Option(help="Who reviews.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Draws occlusion maps, where it has no map of its own.")
+    ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Serve the flagged parts of a journal for review in a browser."""
     with command(as_json, verbose):
-        load("station", "edge.station.serve:serve")(journal, host, port, reviewer, verbose)
+        occluder = None if bundle is None else load("edge", "edge.commands:occluder")(bundle)
+        load("station", "edge.station.serve:serve")(
+            journal, host, port, reviewer, verbose, occluder
+        )
 
 
 if __name__ == "__main__":

@@ -38,8 +38,6 @@ CLEAR_BELOW = 32
 """Levels up to this one are not painted, so that cold areas stay clear."""
 
 _MEANING: dict[MapKind, str] = {"model": "where the model looked", "occlusion": "occlusion map"}
-_HIDDEN = "occlusion map: score lost where hidden"
-_FLAT = "occlusion map: hiding a place changes little"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BAND, _TEXT, _FAINT, _DARK = (24, 26, 30), (238, 240, 242), (168, 174, 182), (12, 12, 14)
 _MAX_ENLARGED = 2400
@@ -109,6 +107,13 @@ def contour(
     return [np.asarray(outline, np.int32).reshape(-1, 2) for outline in found]
 
 
+def occlusion_words(level: Level) -> str:
+    """What an occlusion map is called, and that it shows nothing where it does not."""
+    is_flat = level.max() < 2 * CLEAR_BELOW
+    found = "hiding a place changes little" if is_flat else "score lost where hidden"
+    return f"occlusion map: {found}"
+
+
 def draw_overlay(
     image: Image,
     level: Level | None,
@@ -168,7 +173,7 @@ def draw_overlay(
     for text in texts:
         band.line(text)
     if level is not None and kind == "occlusion":
-        band.line(_HIDDEN if level.max() >= 2 * CLEAR_BELOW else _FLAT, _TEXT)
+        band.line(occlusion_words(level), _TEXT)
     band.scale(word, _MEANING[kind] if level is not None else None)
     top = np.full((height, canvas_width, 3), _BAND, np.uint8)
     top[:, :width] = picture

@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from edge.occlusion import Occluder
 from edge.station import views
 from edge.station.forms import (
     MAX_NAME,
@@ -32,6 +33,7 @@ from edge.station.forms import (
     read_form,
     require_same_origin,
 )
+from edge.station.occluded import Occluded
 from qc.errors import DataError, QCError
 from qc.journal import Journal, Row
 from qc.types import Review, Verdict
@@ -73,8 +75,9 @@ PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 class _Station:
     """The pages over one journal."""
 
-    def __init__(self, journal: Journal, reviewer: str | None) -> None:
+    def __init__(self, journal: Journal, reviewer: str | None, occluder: Occluder | None) -> None:
         self.journal = journal
+        self.occluded = Occluded(journal, occluder)
         self.reviewer = reviewer or ""
         self.csrf = secrets.token_urlsafe(32)
         self.templates = Environment(
@@ -150,7 +153,13 @@ class _Station:
         )
 
     def part(
-        self, row: Row, typed: Typed, problem: str = "", status: int = 200, saved: str | None = None
+        self,
+        row: Row,
+        typed: Typed,
+        problem: str = "",
+        status: int = 200,
+        saved: str | None = None,
+        occlusion: bool = False,
     ) -> HTMLResponse:
         manifest = views.manifest_of(self.journal, row)
         following = views.next_waiting(self.journal, row)
@@ -158,7 +167,7 @@ class _Station:
             "part.html",
             status,
             part=views.part_facts(self.journal, row),
-            map=views.map_facts(row, manifest),
+            map=self.occluded.facts(row, manifest, occlusion),
             scores=views.score_rows(row, manifest),
             gauge=views.gauge_facts(row, manifest),
             good=manifest.good if manifest else None,
@@ -201,18 +210,25 @@ class _Station:
         return answer
 
 
-def create_app(journal: Path, reviewer: str | None = None, *, hosts: Sequence[str] = ()) -> FastAPI:
+def create_app(
+    journal: Path,
+    reviewer: str | None = None,
+    *,
+    hosts: Sequence[str] = (),
+    occluder: Occluder | None = None,
+) -> FastAPI:
     """The station as an ASGI application.
 
     Args:
         journal: the journal file.
         reviewer: the name the form starts with, until a person types another.
         hosts: host names it answers to; empty = any. Named, no foreign name can reach it.
+        occluder: draws occlusion maps on request, for parts that its bundle judged.
 
     Raises:
         DataError: there is no journal at that path.
     """
-    station = _Station(Journal(journal), reviewer)
+    station = _Station(Journal(journal), reviewer, occluder)
     book = station.journal
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)
     if hosts:
@@ -254,10 +270,13 @@ def create_app(journal: Path, reviewer: str | None = None, *, hosts: Sequence[st
         return station.queue(show, verdict, page, saved)
 
     @app.get("/part/{inspection_id}")
-    def part(request: Request, inspection_id: str, saved: str | None = None) -> Response:
+    def part(
+        request: Request, inspection_id: str, saved: str | None = None, occlusion: bool = False
+    ) -> Response:
         row = book.get(inspection_id)
         known = unquote(request.cookies.get(COOKIE, ""))[:MAX_NAME] or station.reviewer
-        return station.part(row, Typed(known, defect_class=row.defect_class or ""), saved=saved)
+        typed = Typed(known, defect_class=row.defect_class or "")
+        return station.part(row, typed, saved=saved, occlusion=occlusion)
 
     @app.post("/part/{inspection_id}")
     def decide(
@@ -280,6 +299,11 @@ def create_app(journal: Path, reviewer: str | None = None, *, hosts: Sequence[st
     def heat(inspection_id: str) -> Response:
         row = book.get(inspection_id)
         data = views.heat_png(book, row, views.manifest_of(book, row))
+        return Response(data, media_type="image/png", headers=_IMAGE_HEADERS)
+
+    @app.get("/part/{inspection_id}/occlusion.png")
+    def occlusion(inspection_id: str) -> Response:
+        data = station.occluded.png(book.get(inspection_id))
         return Response(data, media_type="image/png", headers=_IMAGE_HEADERS)
 
     @app.get("/scale.png")

@@ -8,13 +8,21 @@ from pathlib import Path
 
 import uvicorn
 
+from edge.occlusion import Occluder
 from edge.station.app import create_app
 from qc.errors import UsageError
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
-def serve(journal: Path, host: str, port: int, reviewer: str | None, verbose: bool) -> None:
+def serve(
+    journal: Path,
+    host: str,
+    port: int,
+    reviewer: str | None,
+    verbose: bool,
+    occluder: Occluder | None = None,
+) -> None:
     """Serve the station; returns when it is stopped with Ctrl-C or a signal.
 
     Args:
@@ -23,13 +31,14 @@ def serve(journal: Path, host: str, port: int, reviewer: str | None, verbose: bo
         port: TCP port; 0 = any free one.
         reviewer: the name the form starts with.
         verbose: log every request to stderr.
+        occluder: draws occlusion maps on request, for parts that its bundle judged.
 
     Raises:
         DataError: there is no journal at that path.
         UsageError: the address is in use or not an address of this machine.
     """
     local = host in _LOOPBACK
-    app = create_app(journal, reviewer, hosts=_LOOPBACK if local else ())
+    app = create_app(journal, reviewer, hosts=_LOOPBACK if local else (), occluder=occluder)
     with _bound(host, port) as listener:
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         reach = (

@@ -21,8 +21,8 @@ from qc.errors import DataError, FaultError, QCError
 from qc.imageio import read_image
 from qc.journal import Journal, Row
 from qc.manifest import Manifest
-from qc.overlay import heat_rgba, scale_map
-from qc.types import Review, Verdict
+from qc.overlay import Level, heat_rgba, scale_map
+from qc.types import Image, Review, Verdict
 
 FLAGGED = (Verdict.NG, Verdict.REVIEW, Verdict.FAULT)
 """What a person is asked to look at."""
@@ -173,8 +173,8 @@ def picture_file(journal: Journal, row: Row) -> Path | None:
     return file if file.is_relative_to(folder) and file.is_file() else None
 
 
-def picture_png(journal: Journal, row: Row, *, thumb: bool = False) -> bytes:
-    """The picture as PNG, whole or small.
+def read_picture(journal: Journal, row: Row) -> Image:
+    """The kept picture, RGB.
 
     Raises:
         DataError: it was not kept, is missing, or is damaged.
@@ -182,7 +182,16 @@ def picture_png(journal: Journal, row: Row, *, thumb: bool = False) -> bytes:
     file = picture_file(journal, row)
     if file is None:
         raise DataError("there is no picture of this part", where=row.inspection_id)
-    image = read_image(file)
+    return read_image(file)
+
+
+def picture_png(journal: Journal, row: Row, *, thumb: bool = False) -> bytes:
+    """The picture as PNG, whole or small.
+
+    Raises:
+        DataError: it was not kept, is missing, or is damaged.
+    """
+    image = read_picture(journal, row)
     factor = min(_THUMB_HW[0] / image.shape[0], _THUMB_HW[1] / image.shape[1])
     if thumb and factor < 1:
         size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
@@ -204,7 +213,12 @@ def heat_png(journal: Journal, row: Row, manifest: Manifest | None) -> bytes:
     if file is not None:
         height, width = read_image(file).shape[:2]
     level = scale_map(row.evidence, manifest.overlay.lo, manifest.overlay.hi)
-    return _png(heat_rgba(level, (height, width))[..., [2, 1, 0, 3]])
+    return layer_png(level, (height, width))
+
+
+def layer_png(level: Level, size_hw: tuple[int, int]) -> bytes:
+    """A map as PNG with alpha, of so many pixels."""
+    return _png(heat_rgba(level, size_hw)[..., [2, 1, 0, 3]])
 
 
 def scale_png() -> bytes:

@@ -1,6 +1,7 @@
 """TFLite classifiers as others make them: by TensorFlow's converter, small, each of another kind.
 
-The network has 16 x 16 pixels as input and tells colours apart: its weights are made, not trained.
+Weights are made, not trained. "red" has 48 x 48 pixels as input and one score, of how red the
+reddest place is; every other has 16 x 16 and tells colours apart.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from qc.imageio import write_png
+from qc.imageio import read_image, write_png
 
 SIDE = 16
 KINDS = (
@@ -21,12 +23,14 @@ KINDS = (
     "float_logits",
     "float_sigmoid",
     "float_sigmoid_logits",
+    "float_defects",
     "float_grey",
     "dynamic",
     "uint8",
     "int8",
     "uint8_logits",
     "uint8_mean",
+    "red",
 )
 
 
@@ -45,9 +49,12 @@ def model(kind: str) -> bytes:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
+    if kind == "red":
+        made: bytes = tf.lite.TFLiteConverter.from_keras_model(_reddest(tf.keras)).convert()
+        return made
     outputs = 1 if "sigmoid" in kind else 3
     channels = 1 if kind == "float_grey" else 3
-    activation = {"float_sigmoid": "sigmoid"}.get(kind)
+    activation = "sigmoid" if kind in ("float_sigmoid", "float_defects") else None
     if kind in ("float_softmax", "float_grey", "dynamic", "uint8", "int8", "uint8_mean"):
         activation = "softmax"
     low, high = RANGES.get(kind, (0.0, 1.0))
@@ -88,6 +95,17 @@ def _network(
     return keras.Model(image, score)
 
 
+def _reddest(keras: Any) -> Any:
+    """Red less green and blue, mean of 3 x 3 pixels, the greatest of it: 0.4 is a score of 0.5."""
+    image = keras.Input((48, 48, 3), name="photo")
+    redness = keras.layers.Conv2D(1, 3, padding="same", use_bias=False)
+    score = keras.layers.Dense(1, activation="sigmoid")
+    model = keras.Model(image, score(keras.layers.GlobalMaxPooling2D()(redness(image))))
+    redness.set_weights([np.ones((3, 3, 1, 1)) * np.array([1, -0.5, -0.5])[:, None] / 9])
+    score.set_weights([np.array([[12.0]]), np.array([-4.8])])
+    return model
+
+
 def _calibration(low: float, high: float) -> Any:
     rng = np.random.default_rng(1)
     for _ in range(16):
@@ -96,7 +114,10 @@ def _calibration(low: float, high: float) -> Any:
         yield [picture]
 
 
-def changed(data: bytes, edit: Callable[[Any], None]) -> bytes:
+Edit = Callable[[Any], None]
+
+
+def changed(data: bytes, edit: Edit) -> bytes:
     """A model with its flatbuffer edited as objects."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -108,6 +129,57 @@ def changed(data: bytes, edit: Callable[[Any], None]) -> bytes:
     return bytes(builder.Output())
 
 
+def on_input(**values: Any) -> Edit:
+    """Changes fields of the input's tensor."""
+
+    def edit(graph: Any) -> None:
+        main = graph.subgraphs[0]
+        vars(main.tensors[main.inputs[0]]).update(values)
+
+    return edit
+
+
+def on_output(**values: Any) -> Edit:
+    """Changes fields of the output's tensor."""
+
+    def edit(graph: Any) -> None:
+        main = graph.subgraphs[0]
+        vars(main.tensors[main.outputs[0]]).update(values)
+
+    return edit
+
+
+def more_borders(inputs: int = 0, outputs: tuple[list[int], ...] = ()) -> Edit:
+    """Adds inputs `(1, 4)`, and outputs of given shapes that nothing computes."""
+
+    def edit(graph: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        main = graph.subgraphs[0]
+        for shape in [[1, 4]] * inputs + list(outputs):
+            tensor = schema.TensorT()
+            tensor.name, tensor.shape, tensor.type = "more", shape, schema.TensorType.FLOAT32
+            tensor.buffer = 0
+            main.tensors.append(tensor)
+        new = list(range(len(main.tensors) - inputs - len(outputs), len(main.tensors)))
+        main.inputs = [*main.inputs, *new[:inputs]]
+        main.outputs = [*main.outputs, *new[inputs:]]
+
+    return edit
+
+
+def custom(name: str) -> Edit:
+    """Makes the first kind of operation a custom one."""
+
+    def edit(graph: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        graph.operatorCodes[0].customCode = name
+        graph.operatorCodes[0].builtinCode = schema.BuiltinOperator.CUSTOM
+
+    return edit
+
+
 def photographs(folder: Path, count: int = 24) -> Path:
     """A folder of smooth pictures of any colour, 23 x 30 pixels."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,4 +189,18 @@ def photographs(folder: Path, count: int = 24) -> Path:
         ends = rng.integers(0, 256, (2, 3))
         picture = ends[0] + ramp * (ends[1] - ends[0]) + rng.normal(0, 9, (23, 30, 3))
         write_png(folder / f"p{number:02d}.png", np.clip(picture, 0, 255).astype(np.uint8))
+    return folder
+
+
+def red_parts(folder: Path, lots: int = 4) -> Path:
+    """Drawn parts as class folders, 24 a lot at 96 pixels, half of them with a defect in red."""
+    from training.datasets.drawn import draw_dataset
+
+    draw_dataset(folder, seed=3, lots=lots, parts_per_lot=24, defect_share=0.5, size_hw=(96, 96))
+    wider = np.ones((7, 7), np.uint8)
+    for mask_file in sorted(folder.glob("*/*_mask.png")):
+        file = mask_file.with_name(mask_file.name.replace("_mask", ""))
+        image, mask = read_image(file), cv2.dilate(read_image(mask_file)[..., 0], wider)
+        image[mask > 127] = (220, 20, 20)
+        write_png(file, image)
     return folder

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,54 +17,16 @@ import pytest
 pytest.importorskip("tensorflow", reason="tensorflow is not installed")
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
 
-from foreign_models import SIDE, model, photographs  # noqa: E402 - after the skip
+from adopting import adopt  # noqa: E402 - after the skip
+from foreign_models import SIDE, model, photographs  # noqa: E402
 
 from edge.predictors.litert import LiteRTPredictor  # noqa: E402
-from export.adopt import adopt_model  # noqa: E402
-from export.adopt_labels import read_labels  # noqa: E402
+from export.adopt_table import read_labels  # noqa: E402
 from qc.bundle import Bundle, open_bundle  # noqa: E402
 from qc.errors import BundleError, DataError, GateError, RecipeError, UsageError  # noqa: E402
 from qc.imageio import read_image  # noqa: E402
 from qc.preprocess import apply  # noqa: E402
 from qc.replay import replay  # noqa: E402
-
-THREE, TWO = ("good", "scratch", "dent"), ("good", "scratch")
-BY_HAND = '\nimages = "photos"\n[thresholds]\nok_below = 0.3\nng_above = 0.7\n'
-
-
-@contextmanager
-def silent(_: str) -> Iterator[Callable[[int, int], None]]:
-    yield lambda done, total: None
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photographs(tmp_path_factory.mktemp("adopt") / "photos", 48)
-
-
-@pytest.fixture
-def home(tmp_path: Path, photos: Path) -> Path:
-    (tmp_path / "photos").symlink_to(photos)
-    return tmp_path
-
-
-def adopt(
-    home: Path,
-    kind: str | bytes,
-    told: str | None = "",
-    labels: tuple[str, ...] | None = None,
-    out: Path | None = None,
-) -> dict[str, Any]:
-    """Adopt a model by a TOML that begins with `good` and ends with thresholds and pictures."""
-    data = model(kind) if isinstance(kind, str) else kind
-    (home / "foreign.tflite").write_bytes(data)
-    names = labels or (TWO if "sigmoid" in str(kind) else THREE)
-    (home / "labels.txt").write_text("\n".join(names) + "\n")
-    file = None
-    if told is not None:
-        file = home / "told.toml"
-        file.write_text(told if "good" in told else f'good = "good"\n{told}{BY_HAND}')
-    return adopt_model(home / "foreign.tflite", home / "labels.txt", file, out, silent)
 
 
 def original(data: bytes, stored: np.ndarray) -> np.ndarray:
@@ -126,14 +87,14 @@ BY_KIND: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray], Callable[..., 
 
 
 @pytest.mark.parametrize("kind", BY_KIND)
-def test_the_bundle_gives_what_the_original_gives(home: Path, photos: Path, kind: str) -> None:
+def test_the_bundle_gives_what_the_original_gives(tmp_path: Path, kind: str) -> None:
     """Exact for stored integers; 1e-6 where 0..1 was worked out in another order of float32."""
     told, stored, probabilities = BY_KIND[kind]
-    found = adopt(home, kind, told)
+    found = adopt(tmp_path, kind, told)
     bundle = open_bundle(Path(found["bundle"]))
     predictor = LiteRTPredictor(bundle)
     seen = set()
-    for file in sorted(photos.iterdir())[:12]:
+    for file in sorted((tmp_path / "photos").iterdir())[:12]:
         bgr = cv2.imread(str(file))
         small = cv2.resize(bgr, (SIDE, SIDE), interpolation=cv2.INTER_AREA)[..., ::-1]
         expected = probabilities(original(model(kind), np.ascontiguousarray(stored(small))))
@@ -141,28 +102,28 @@ def test_the_bundle_gives_what_the_original_gives(home: Path, photos: Path, kind
         np.testing.assert_allclose(got, expected, atol=1e-6, rtol=1e-5)
         seen.add(tuple(np.round(expected, 3)))
     assert len(seen) > 6  # it is not one answer for every picture
-    assert bundle.model == model(kind) and bundle.manifest.attention is None
+    assert bundle.manifest.attention is None
     outcome = replay(bundle, predictor)
     assert outcome.ok and outcome.n >= 16 and len(set(bundle.golden.verdicts)) > 1
 
 
-def test_one_channel_takes_the_luma(home: Path, photos: Path) -> None:
-    bundle = open_bundle(Path(adopt(home, "float_grey", "input_range = [0, 1]")["bundle"]))
+def test_one_channel_takes_the_luma(tmp_path: Path) -> None:
+    bundle = open_bundle(Path(adopt(tmp_path, "float_grey", "input_range = [0, 1]")["bundle"]))
     assert (bundle.manifest.input.shape[3], bundle.manifest.preprocess.colour) == (1, "grey")
-    file = sorted(photos.iterdir())[0]
+    file = sorted((tmp_path / "photos").iterdir())[0]
     grey = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)[..., None]
     got = LiteRTPredictor(bundle).predict(apply(bundle.manifest.preprocess, read_image(file)))
     expected = original(model("float_grey"), small / np.float32(255))
     np.testing.assert_allclose(got.score, expected, atol=1e-6, rtol=1e-5)
     with pytest.raises(RecipeError, match="one channel sees no colour"):
-        adopt(home, "float_grey", 'input_range = [0, 1]\ncolour = "rgb"')
+        adopt(tmp_path, "float_grey", 'input_range = [0, 1]\ncolour = "rgb"')
 
 
-def test_what_the_manifest_and_the_answer_say(home: Path) -> None:
+def test_what_the_manifest_and_the_answer_say(tmp_path: Path) -> None:
     told = 'name = "elsewhere"\ninput_range = [0, 1]\nseverity = { dent = "critical" }\n'
-    found = adopt(home, "dynamic", told, out=home / "b.tflite")
-    bundle = open_bundle(home / "b.tflite")
+    found = adopt(tmp_path, "dynamic", told, out=tmp_path / "b.tflite")
+    bundle = open_bundle(tmp_path / "b.tflite")
     manifest = bundle.manifest
     assert (manifest.name, manifest.task, manifest.target) == ("elsewhere", "multiclass", "cpu")
     assert [(c.name, c.severity) for c in manifest.classes] == [
@@ -171,7 +132,7 @@ def test_what_the_manifest_and_the_answer_say(home: Path) -> None:
         ("dent", "critical"),
     ]
     assert (manifest.scheme, manifest.runtimes) == ("dynamic", ("ai-edge-litert",))
-    text = (home / "told.toml").read_bytes()
+    text = (tmp_path / "told.toml").read_bytes()
     made = manifest.provenance
     assert made.recipe_hash == sha256(text).hexdigest()
     assert (made.split_hash, made.calibration_hash, made.commit) == ("none", "none", "none")
@@ -183,9 +144,9 @@ def test_what_the_manifest_and_the_answer_say(home: Path) -> None:
     assert found["thresholds"]["ok_below"] == {"scratch": 0.3, "dent": 0.3}
     assert any("SOFTMAX" in text for text in found["defaults"])
     assert any("severity major: scratch" in text for text in found["defaults"])
-    first = (home / "b.tflite").read_bytes()
-    adopt(home, "dynamic", told, out=home / "b.tflite")
-    assert (home / "b.tflite").read_bytes() == first  # the same bytes from the same files
+    first = (tmp_path / "b.tflite").read_bytes()
+    adopt(tmp_path, "dynamic", told, out=tmp_path / "b.tflite")
+    assert (tmp_path / "b.tflite").read_bytes() == first  # the same bytes from the same files
 
 
 @pytest.mark.parametrize(
@@ -197,30 +158,29 @@ def test_what_the_manifest_and_the_answer_say(home: Path) -> None:
     ],
 )
 def test_a_quantised_input_that_stores_the_pixel_needs_no_answer(
-    home: Path, kind: str, says: str, low: float, high: float
+    tmp_path: Path, kind: str, says: str, low: float, high: float
 ) -> None:
-    found = adopt(home, kind)
+    found = adopt(tmp_path, kind)
     assert any(says in text for text in found["defaults"])
     np.testing.assert_allclose(found["input"]["range"], [[low, high]], rtol=1e-5)
 
 
-def bundle_of(home: Path, kind: str, told: str, labels: tuple[str, ...] | None = None) -> Bundle:
-    return open_bundle(Path(adopt(home, kind, told, labels)["bundle"]))
+def bundle_of(folder: Path, kind: str | bytes, told: str = "") -> Bundle:
+    return open_bundle(Path(adopt(folder, kind, told)["bundle"]))
 
 
-def test_a_zip_behind_the_model_is_left_out(home: Path) -> None:
+def test_a_zip_behind_the_model_is_left_out(tmp_path: Path) -> None:
     file = io.BytesIO(model("uint8"))
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("labels.txt", "good\nscratch\ndent\n")
-    found = adopt(home, file.getvalue())
-    bundle = open_bundle(Path(found["bundle"]))
-    assert bundle.model == model("uint8")
+    bundle = bundle_of(tmp_path, file.getvalue())
+    assert bundle.model == bundle_of(tmp_path, "uint8").model
     assert bundle.report["foreign"]["sha256"] == sha256(file.getvalue()).hexdigest()
 
 
-def test_everything_open_is_asked_at_once_with_a_toml_that_answers(home: Path) -> None:
+def test_everything_open_is_asked_at_once_with_a_toml_that_answers(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
-        adopt(home, "float_logits", None)
+        adopt(tmp_path, "float_logits", None)
     said = error.value.message
     assert said.startswith("5 questions are open")
     for words in (
@@ -231,9 +191,9 @@ def test_everything_open_is_asked_at_once_with_a_toml_that_answers(home: Path) -
         "5. Which pictures prove",
     ):
         assert words in said
-    assert error.value.where == str(home / "foreign.tflite")
+    assert error.value.where == str(tmp_path / "foreign.tflite")
     example = said[said.index('good = "good"') :].replace('"pictures"', '"photos"')
-    assert adopt(home, "float_logits", example)["scores"] == "logits"
+    assert adopt(tmp_path, "float_logits", example)["scores"] == "logits"
 
 
 @pytest.mark.parametrize(
@@ -244,9 +204,9 @@ def test_everything_open_is_asked_at_once_with_a_toml_that_answers(home: Path) -
         ("float_logits", "input_range = [0, 1]", "neither a softmax nor a sigmoid"),
     ],
 )
-def test_one_open_question_is_asked(home: Path, kind: str, told: str, question: str) -> None:
+def test_one_open_question_is_asked(tmp_path: Path, kind: str, told: str, question: str) -> None:
     with pytest.raises(RecipeError, match=r"told\.toml: 1 question is open") as error:
-        adopt(home, kind, told)
+        adopt(tmp_path, kind, told)
     assert re.search(question, error.value.message)
     assert "Answer in this file" in error.value.message
 
@@ -276,10 +236,10 @@ def test_one_open_question_is_asked(home: Path, kind: str, told: str, question: 
         ("uint8", "[decision]\nmax_escape = 0.1", r"needs \[data\]"),
     ],
 )
-def test_a_wrong_answer_is_refused(home: Path, kind: str, told: str, says: str) -> None:
+def test_a_wrong_answer_is_refused(tmp_path: Path, kind: str, told: str, says: str) -> None:
     told = told if "[decision]" not in told else f'good = "good"\n{told}'
     with pytest.raises(RecipeError, match=rf"told\.toml: .*{says}"):
-        adopt(home, kind, told)
+        adopt(tmp_path, kind, told)
 
 
 @pytest.mark.parametrize(
@@ -293,30 +253,30 @@ def test_a_wrong_answer_is_refused(home: Path, kind: str, told: str, says: str) 
         ('good = "good"\n[data]\npath = "x"\ngood = "ok"', "good is 'good', and data.good 'ok'"),
     ],
 )
-def test_wrong_classes_and_thresholds_are_refused(home: Path, told: str, says: str) -> None:
+def test_wrong_classes_and_thresholds_are_refused(tmp_path: Path, told: str, says: str) -> None:
     images = "" if "[data]" in told else 'images = "photos"\n'
     with pytest.raises(RecipeError, match=rf"told\.toml: .*{says}"):
-        adopt(home, "uint8", images + told)
+        adopt(tmp_path, "uint8", images + told)
 
 
-def test_thresholds_by_class(home: Path) -> None:
+def test_thresholds_by_class(tmp_path: Path) -> None:
     told = (
         'good = "good"\nimages = "photos"\n[thresholds]\nok_below = { scratch = 0.1, dent = 0.2 }'
     )
-    manifest = bundle_of(home, "uint8", f"{told}\nng_above = 0.6").manifest
+    manifest = bundle_of(tmp_path, "uint8", f"{told}\nng_above = 0.6").manifest
     assert manifest.decision.ok_below == {"scratch": 0.1, "dent": 0.2}
     assert manifest.decision.ng_above == {"scratch": 0.6, "dent": 0.6}
     assert not manifest.decision.independent
 
 
-def test_a_lone_output_is_the_second_label_and_never_the_good_one(home: Path) -> None:
+def test_a_lone_output_is_the_second_label_and_never_the_good_one(tmp_path: Path) -> None:
     told = "input_range = [0, 1]"
-    found = adopt(home, "float_sigmoid", told)
+    found = adopt(tmp_path, "float_sigmoid", told)
     assert any("score of 'scratch', the second label" in text for text in found["defaults"])
     assert found["task"] == "binary"
     assert open_bundle(Path(found["bundle"])).manifest.decision.independent
     with pytest.raises(RecipeError, match=r"is the score of 'good'.*label file with 'good' first"):
-        adopt(home, "float_sigmoid", told, ("bad", "good"))
+        adopt(tmp_path, "float_sigmoid", told, ("bad", "good"))
 
 
 @pytest.mark.parametrize(
@@ -350,16 +310,16 @@ def test_labels_are_read_as_other_programs_write_them(tmp_path: Path) -> None:
         read_labels(file, 1)
 
 
-def test_too_few_pictures_and_thresholds_in_the_way(home: Path, tmp_path: Path) -> None:
+def test_too_few_pictures_and_thresholds_in_the_way(tmp_path: Path) -> None:
     photographs(tmp_path / "few", 15)
     told = 'good = "good"\nimages = "few"\n[thresholds]\nok_below = 0.3\nng_above = 0.7'
     with pytest.raises(DataError, match=r"few: too few pictures.*at least 16; found 15"):
-        adopt(home, "uint8", told)
+        adopt(tmp_path, "uint8", told)
     photographs(tmp_path / "same", 1)
     one = (tmp_path / "same" / "p00.png").read_bytes()
     for number in range(20):
         (tmp_path / "same" / f"q{number}.png").write_bytes(one)
-    bundle = bundle_of(home, "uint8", "")
+    bundle = bundle_of(tmp_path, "uint8", "")
     value = (
         1
         - LiteRTPredictor(bundle)
@@ -368,15 +328,15 @@ def test_too_few_pictures_and_thresholds_in_the_way(home: Path, tmp_path: Path) 
     )
     told = told.replace("few", "same").replace("0.3", f"{min(value, 0.6):.4f}")
     with pytest.raises(GateError, match="0 of 21: 0 differ by kernel, 21 score within"):
-        adopt(home, "uint8", told.replace("0.7", f"{max(value, 0.6):.4f}"))
+        adopt(tmp_path, "uint8", told.replace("0.7", f"{max(value, 0.6):.4f}"))
 
 
-def test_the_model_is_not_overwritten_and_a_bundle_is_one_already(home: Path) -> None:
+def test_the_model_is_not_overwritten_and_a_bundle_is_one_already(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="would overwrite the model"):
-        adopt(home, "uint8", "", out=home / "foreign.tflite")
-    found = adopt(home, "uint8")
+        adopt(tmp_path, "uint8", "", out=tmp_path / "foreign.tflite")
+    found = adopt(tmp_path, "uint8")
     with pytest.raises(
         BundleError, match=f"is a bundle of this project already.*{found['bundle_id']}"
     ):
-        adopt(home, Path(found["bundle"]).read_bytes())
-    assert (home / "foreign.tflite").exists()
+        adopt(tmp_path, Path(found["bundle"]).read_bytes())
+    assert (tmp_path / "foreign.tflite").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +13,14 @@ import pytest
 pytest.importorskip("tensorflow", reason="tensorflow is not installed")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
-from foreign_models import changed, model  # noqa: E402 - after the skip
+from foreign_models import Edit, changed, custom, model, more_borders, on_input, on_output  # noqa: E402 - after the skip
 
-from export.adopt_range import fits, plain_range  # noqa: E402
 from export.foreign import Foreign, read_foreign  # noqa: E402
-from export.foreign_metadata import normalised_range  # noqa: E402
+from export.foreign_range import (  # noqa: E402
+    fits,
+    normalised_range,
+    plain_range,
+)
 from qc.errors import BundleError  # noqa: E402
 from qc.manifest import RUNTIMES, TensorSpec  # noqa: E402
 
@@ -85,51 +87,14 @@ def test_an_old_file_keeps_its_codes_in_the_narrow_field(tmp_path: Path) -> None
     assert read(tmp_path, changed(model("float_softmax"), old)).ends_in == "softmax"
 
 
-Edit = Callable[[Any], None]
-
-
-def on_input(**values: Any) -> Edit:
-    def edit(graph: Any) -> None:
-        main = graph.subgraphs[0]
-        vars(main.tensors[main.inputs[0]]).update(values)
-
-    return edit
-
-
-def on_output(**values: Any) -> Edit:
-    def edit(graph: Any) -> None:
-        main = graph.subgraphs[0]
-        vars(main.tensors[main.outputs[0]]).update(values)
-
-    return edit
-
-
-def more_borders(inputs: int = 0, outputs: tuple[list[int], ...] = ()) -> Edit:
-    def edit(graph: Any) -> None:
-        main = graph.subgraphs[0]
-        for shape in [[1, 4]] * inputs + list(outputs):
-            tensor = schema.TensorT()
-            tensor.name, tensor.shape, tensor.type = "more", shape, schema.TensorType.FLOAT32
-            tensor.buffer = 0
-            main.tensors.append(tensor)
-        new = list(range(len(main.tensors) - inputs - len(outputs), len(main.tensors)))
-        main.inputs = [*main.inputs, *new[:inputs]]
-        main.outputs = [*main.outputs, *new[inputs:]]
-
-    return edit
-
-
-def custom(name: str) -> Edit:
-    def edit(graph: Any) -> None:
-        graph.operatorCodes[0].customCode = name
-        graph.operatorCodes[0].builtinCode = schema.BuiltinOperator.CUSTOM
-
-    return edit
+def outside(graph: Any) -> None:
+    graph.buffers[2].data, graph.buffers[2].offset, graph.buffers[2].size = None, 4096, 64
 
 
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
+        (outside, r"weights lie behind the flatbuffer.*found 1 of \d+ buffers outside"),
         (on_input(shape=[1, 16, 48]), r"not a picture; expected.*found .*photo.* \(1, 16, 48\)"),
         (on_input(shape=[1, 768]), r"not a picture.*\(1, 768\)"),
         (on_input(shape=[1, 3, 16, 16]), r"channels first \(NCHW\): convert it with channels last"),

@@ -59,7 +59,7 @@ def facts() -> dict[str, Any]:
 
 def unsealed(**changes: Any) -> Manifest:
     """The manifest of `facts`, changed, without a bundle that it was sealed in."""
-    sealed = {"model_bytes": 1, "sha256": dict.fromkeys(SEALED_PARTS, "0")}
+    sealed = {"bundle_id": "b", "model_bytes": 1, "sha256": dict.fromkeys(SEALED_PARTS, "0")}
     return Manifest.model_validate(facts() | sealed | changes)
 
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from edge.progress import Place
-from qc.journal_read import _COLUMNS, Journal, Row
+from qc.journal_read import Journal, Row
 
 READ_ROWS = 128
 
@@ -34,24 +34,18 @@ class Tail:
             last = self._last
             if last and last[0].seq - 1 <= seq < last[-1].seq:
                 return last[bisect_right(last, seq, key=attrgetter("seq")) :]
-            found = self._read(seq, READ_ROWS)
+            found = self.journal.after(seq, READ_ROWS)
             if 0 < len(found) < READ_ROWS:  # a sink that is far behind is alone there
                 self._last = found
             return found
 
     def at(self, seq: int) -> Place:
         """The place of one row; that of the beginning where there is no such row."""
-        rows = self._read(seq - 1, 1) if seq else []
+        rows = self.journal.after(seq - 1, 1) if seq else []
         return Place(rows[0].seq, rows[0].inspection_id) if rows else Place(0, "")
 
     def end(self) -> int:
         """The position of the last row; 0 where there is none."""
-        with self.journal._connection() as connection:
+        with self.journal.connection() as connection:
             found = connection.execute("SELECT max(seq) FROM inspections").fetchone()[0]
         return int(found or 0)
-
-    def _read(self, seq: int, limit: int) -> list[Row]:
-        query = f"SELECT {_COLUMNS} FROM inspections i WHERE seq > ? ORDER BY seq LIMIT ?"
-        with self.journal._connection() as connection:
-            found = connection.execute(query, [seq, limit]).fetchall()
-        return [self.journal._row(row) for row in found]

@@ -1,7 +1,7 @@
 """The line: source -> inspect -> journal -> sinks, and the account of what became of every frame.
 
 One capture thread, the caller's thread with the interpreter, the journal's thread, one for each
-sink. Always: captured = OK + NG + REVIEW + FAULT + dropped.
+sink, which is told from the journal. Always: captured = OK + NG + REVIEW + FAULT + dropped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
@@ -17,11 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from edge.channel import Channel, ChannelClosedError, Policy
-from edge.delivery import Delivery, Sink
 from edge.inspect import inspect_frame
+from edge.message import Sink
+from edge.outbox import Outbox
 from qc.bundle import Bundle
 from qc.errors import FaultError, UsageError
 from qc.journal import JournalWriter
+from qc.linefile import ActionsTable
 from qc.replay import Predictor, require_replay
 from qc.types import Frame, Inspection, Verdict
 
@@ -30,9 +32,6 @@ STOPPED = "the line was stopped before this frame was inspected"
 
 LATENCIES = 100_000
 """The percentiles are those of the last inspections, this many."""
-
-PATIENCE_S = 10.0
-"""How long a line that reads files waits for a sink whose queue is full."""
 
 
 class Source(Protocol):
@@ -93,16 +92,6 @@ class LineReport:
         }
 
 
-class _Callback:
-    """A function as a sink."""
-
-    def __init__(self, function: Callable[[Inspection], None]) -> None:
-        self.write = function
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
 class Line:
     """Runs a source through a bundle, once.
 
@@ -113,8 +102,10 @@ class Line:
         journal: open; `run` takes its `on_written` and `on_failed`, and closes it.
         policy: "wait" holds the source back, "latest" drops the oldest waiting frame.
         queue_size: frames that may wait.
-        sinks: told of each inspection after it is journaled.
-        on_inspection: told likewise.
+        sinks: told of each inspection after it is journaled, by the id of each.
+        actions: what the sinks are told for each verdict.
+        from_start: ids of sinks that are told what the journal already holds, when they are new.
+        on_inspection: called in the journal's thread after the commit.
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
         drain_s: how long waiting frames are still inspected after `stop`; the rest are dropped.
     """
@@ -128,7 +119,9 @@ class Line:
         *,
         policy: Policy = "wait",
         queue_size: int = 8,
-        sinks: Sequence[Sink] = (),
+        sinks: Mapping[str, Sink] | None = None,
+        actions: ActionsTable | None = None,
+        from_start: Collection[str] = (),
         on_inspection: Callable[[Inspection], None] | None = None,
         deadline_ms: float | None = None,
         drain_s: float = 10.0,
@@ -139,9 +132,12 @@ class Line:
         self.journal = journal
         self.deadline_ms = deadline_ms
         self.drain_s = drain_s
-        self.sinks = [*sinks, *([_Callback(on_inspection)] if on_inspection else [])]
+        self.on_inspection = on_inspection
+        self._outbox = Outbox(
+            journal.path, sinks or {}, actions or ActionsTable(), from_start=from_start
+        )
+        self._callback_error = ""
         self._channel: Channel[Frame] = Channel(queue_size, policy, self._drop)
-        self._deliveries: list[Delivery] = []
         self._stop_at: float | None = None
         self._started = False
         self._source_error: Exception | None = None
@@ -181,9 +177,8 @@ class Line:
             raise UsageError("a line runs once", expected="a new Line", found="a second run()")
         self._started = True
         require_replay(self.bundle, self.predictor)
-        patience_s = 0.0 if self.source.is_live else PATIENCE_S
-        self._deliveries = [Delivery(sink, patience_s) for sink in self.sinks]
-        self.journal.on_written = self._deliver
+        self._outbox.start()
+        self.journal.on_written = self._tell
         self.journal.on_failed = self._channel.close
         capture = threading.Thread(target=self._capture, name="capture", daemon=True)
         capture.start()
@@ -195,10 +190,11 @@ class Line:
             capture.join(1.0)  # longer only where the source does not answer
             self.journal.close()
         finally:
+            patient = self._stop_at is None and not self.source.is_live
             self._stop_at = self._stop_at or time.monotonic()
             self._timer.cancel()
             self._channel.close()
-            closed = [delivery.close(self.drain_s) for delivery in self._deliveries]
+            untold = self._outbox.close(self.drain_s, patient=patient)
         if self._source_error is not None:
             raise FaultError(
                 "the source failed and the line ended",
@@ -206,7 +202,7 @@ class Line:
                 expected="frames",
                 found=f"{type(self._source_error).__name__}: {self._source_error}",
             ) from self._source_error
-        return self._report(tuple(error for error in closed if error))
+        return self._report((*untold, *filter(None, [self._callback_error])))
 
     def _capture(self) -> None:
         try:
@@ -247,9 +243,14 @@ class Line:
         if inspection.prediction is not None:
             self._latencies.append(inspection.timings_ms["total"])
 
-    def _deliver(self, inspection: Inspection) -> None:
-        for delivery in self._deliveries:
-            delivery.put(inspection)
+    def _tell(self, inspection: Inspection) -> None:
+        self._outbox.wake()
+        if self.on_inspection is None:
+            return
+        try:
+            self.on_inspection(inspection)
+        except Exception as error:  # noqa: BLE001 - foreign code; it must not stop the journal
+            self._callback_error = self._callback_error or str(error) or type(error).__name__
 
     def _report(self, sink_errors: tuple[str, ...]) -> LineReport:
         latencies = list(self._latencies)

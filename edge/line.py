@@ -1,96 +1,51 @@
-"""The line: source -> inspect -> journal -> sinks, and the account of what became of every frame.
+"""The line: sources -> inspect -> journal -> sinks, and the account of what became of every frame.
 
-One capture thread, the caller's thread with the interpreter, the journal's thread, one for each
-sink. Always: captured = OK + NG + REVIEW + FAULT + dropped.
+One capture thread for each source, one that owns the interpreter, the journal's thread, one for each
+sink, and the caller's, which watches the others. Always: captured = OK + NG + REVIEW + FAULT +
+dropped + in flight, and in flight is 0 at the end.
 """
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import numpy as np
-
+from edge.account import Account, LineReport
+from edge.capture import Capture, Feed, Source
 from edge.channel import Channel, ChannelClosedError, Policy
 from edge.delivery import Delivery, Sink
-from edge.inspect import inspect_frame
+from edge.inspect import fault_of
+from edge.judge import Judge, Loaded
+from edge.status import LineStatus
+from edge.swap import Swapper
+from edge.watchdog import Budget
 from qc.bundle import Bundle
-from qc.errors import FaultError, UsageError
+from qc.errors import FaultError, QCError, UsageError
 from qc.journal import JournalWriter
+from qc.linefile import Action, ActionsTable
 from qc.replay import Predictor, require_replay
-from qc.types import Frame, Inspection, Verdict
+from qc.types import Frame, Inspection, Verdict, utc_now
 
 STOPPED = "the line was stopped before this frame was inspected"
 """Cause of a drop of a frame that was still waiting at the end of the drain."""
 
-LATENCIES = 100_000
-"""The percentiles are those of the last inspections, this many."""
-
 PATIENCE_S = 10.0
 """How long a line that reads files waits for a sink whose queue is full."""
 
+TICK_S = 0.02
+"""How often the line looks whether something hangs."""
 
-class Source(Protocol):
-    """What frames come from: a context manager that yields them; a live one cannot be held back."""
+HANG_S = 10.0
+"""An interpreter that does not return for this long is left behind."""
 
-    is_live: bool
+JOURNAL_S = 15.0
+"""A journal that takes nothing for this long has failed."""
 
-    def __enter__(self) -> Any:
-        """Open it."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Any:
-        """Close it."""
-        ...
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield frames until the source ends."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LineReport:
-    """What became of every captured frame.
-
-    Args:
-        captured: frames that the source gave; the sum of the other counts.
-        dropped: cause -> frames that were captured and not inspected.
-        p50_ms, p99_ms: duration of an inspection with a measurement; None where there was none.
-        sink_errors: what sinks did not get, in words.
-    """
-
-    captured: int
-    ok: int
-    ng: int
-    review: int
-    fault: int
-    dropped: dict[str, int]
-    p50_ms: float | None
-    p99_ms: float | None
-    sink_errors: tuple[str, ...] = field(default=())
-
-    def as_json(self) -> dict[str, Any]:
-        """The `--json` form of `qc run`."""
-        return {
-            "captured": self.captured,
-            "ok": self.ok,
-            "ng": self.ng,
-            "review": self.review,
-            "fault": self.fault,
-            "dropped": dict(self.dropped),
-            "p50_ms": self.p50_ms,
-            "p99_ms": self.p99_ms,
-        }
+END_S = 5.0
+"""How long the end of a line waits for what is still in flight, and for what does not answer."""
 
 
 class _Callback:
@@ -104,26 +59,34 @@ class _Callback:
 
 
 class Line:
-    """Runs a source through a bundle, once.
+    """Runs sources through a bundle, once.
 
     Args:
         bundle: an opened bundle.
-        predictor: runs its model; used by the thread that calls `run` only.
-        source: where frames come from; used by the capture thread only.
+        predictor: runs its model; used by the thread of the judge only.
+        source: where frames come from: feeds, or one source that is read once as it is.
         journal: open; `run` takes its `on_written` and `on_failed`, and closes it.
-        policy: "wait" holds the source back, "latest" drops the oldest waiting frame.
-        queue_size: frames that may wait.
+        policy: "wait" holds a source back, "latest" drops its oldest waiting frame.
+        queue_size: frames of one source that may wait.
         sinks: told of each inspection after it is journaled.
         on_inspection: told likewise.
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
         drain_s: how long waiting frames are still inspected after `stop`; the rest are dropped.
+        actions: what the machine behind the line is told to do.
+        make_predictor: makes another predictor, for a bundle that is taken over and after a call
+            into an interpreter that does not return; None: neither is possible.
+        trusted_keys: one of them must have signed a bundle that is taken over; none: it need not be
+            signed.
+        hang_s: an interpreter that does not return for this long is left behind.
+        restarts: how often a judge may be started again.
+        on_tick: called in the thread of `run` every few hundredths of a second.
     """
 
     def __init__(
         self,
         bundle: Bundle,
         predictor: Predictor,
-        source: Source,
+        source: Source | Sequence[Feed],
         journal: JournalWriter,
         *,
         policy: Policy = "wait",
@@ -132,135 +95,10 @@ class Line:
         on_inspection: Callable[[Inspection], None] | None = None,
         deadline_ms: float | None = None,
         drain_s: float = 10.0,
-    ) -> None:
-        self.bundle = bundle
-        self.predictor = predictor
-        self.source = source
-        self.journal = journal
-        self.deadline_ms = deadline_ms
-        self.drain_s = drain_s
-        self.sinks = [*sinks, *([_Callback(on_inspection)] if on_inspection else [])]
-        self._channel: Channel[Frame] = Channel(queue_size, policy, self._drop)
-        self._deliveries: list[Delivery] = []
-        self._stop_at: float | None = None
-        self._started = False
-        self._source_error: Exception | None = None
-        # A source that never answers must not keep `run` waiting after `stop`
-        self._timer = threading.Timer(drain_s, self._channel.close)
-        self._timer.daemon = True
-        self._stopping = threading.RLock()
-        self._handing_over = threading.Lock()
-        self._over = False
-        self._counting = threading.Lock()
-        self._captured = 0
-        self._dropped: Counter[str] = Counter()
-        self._verdicts: Counter[Verdict] = Counter()
-        self._latencies: deque[float] = deque(maxlen=LATENCIES)
-
-    def stop(self) -> None:
-        """Ask the line to end: no new frame is captured, `run` drains and returns.
-
-        Safe to call from another thread or a signal handler; calling it again changes nothing.
-        """
-        with self._stopping:
-            if self._stop_at is None:
-                self._stop_at = time.monotonic() + self.drain_s
-                self._timer.start()
-
-    def run(self) -> LineReport:
-        """Run until the source ends or `stop` is called.
-
-        Returns:
-            The account of every frame.
-
-        Raises:
-            BundleError: the bundle does not replay on this machine; nothing was started.
-            FaultError: the journal or the source failed; what was inspected before is journaled.
-        """
-        if self._started:
-            raise UsageError("a line runs once", expected="a new Line", found="a second run()")
-        self._started = True
-        require_replay(self.bundle, self.predictor)
-        patience_s = 0.0 if self.source.is_live else PATIENCE_S
-        self._deliveries = [Delivery(sink, patience_s) for sink in self.sinks]
-        self.journal.on_written = self._deliver
-        self.journal.on_failed = self._channel.close
-        capture = threading.Thread(target=self._capture, name="capture", daemon=True)
-        capture.start()
-        try:
-            for frame in self._channel:
-                self._process(frame)
-            with self._handing_over:
-                self._over = True
-            capture.join(1.0)  # longer only where the source does not answer
-            self.journal.close()
-        finally:
-            self._stop_at = self._stop_at or time.monotonic()
-            self._timer.cancel()
-            self._channel.close()
-            closed = [delivery.close(self.drain_s) for delivery in self._deliveries]
-        if self._source_error is not None:
-            raise FaultError(
-                "the source failed and the line ended",
-                where=type(self.source).__module__,
-                expected="frames",
-                found=f"{type(self._source_error).__name__}: {self._source_error}",
-            ) from self._source_error
-        return self._report(tuple(error for error in closed if error))
-
-    def _capture(self) -> None:
-        try:
-            with self.source:
-                frames = iter(self.source)
-                while self._stop_at is None:
-                    frame = next(frames, None)
-                    if frame is None:
-                        break
-                    self._hand_over(frame)
-        except Exception as error:  # noqa: BLE001 - raised by run() after draining
-            self._source_error = error
-        finally:
-            self._channel.close()
-
-    def _hand_over(self, frame: Frame) -> None:
-        with self._handing_over:
-            if self._over:
-                return  # the source answered after the line had ended
-            self._captured += 1
-            try:
-                self._channel.put(frame)
-            except ChannelClosedError:
-                self._drop(frame, STOPPED)
-
-    def _drop(self, frame: Frame, cause: str) -> None:
-        self.journal.drop(frame.source_id, frame.frame_id, cause)
-        with self._counting:
-            self._dropped[cause] += 1
-
-    def _process(self, frame: Frame) -> None:
-        if self._stop_at is not None and time.monotonic() > self._stop_at:
-            self._drop(frame, STOPPED)
-            return
-        inspection = inspect_frame(frame, self.bundle, self.predictor, deadline_ms=self.deadline_ms)
-        self.journal.put(inspection)
-        self._verdicts[inspection.verdict] += 1
-        if inspection.prediction is not None:
-            self._latencies.append(inspection.timings_ms["total"])
-
-    def _deliver(self, inspection: Inspection) -> None:
-        for delivery in self._deliveries:
-            delivery.put(inspection)
-
-    def _report(self, sink_errors: tuple[str, ...]) -> LineReport:
-        latencies = list(self._latencies)
-        return LineReport(
-            captured=self._captured,
-            ok=self._verdicts[Verdict.OK],
-            ng=self._verdicts[Verdict.NG],
-            review=self._verdicts[Verdict.REVIEW],
-            fault=self._verdicts[Verdict.FAULT],
-            dropped=dict(self._dropped),
-            p50_ms=float(np.percentile(latencies, 50)) if latencies else None,
-            p99_ms=float(np.percentile(latencies, 99)) if latencies else None,
-            sink_errors=sink_errors,
-        )
+        actions: ActionsTable | None = None,
+        make_predictor: Callable[[Bundle], Predictor] | None = None,
+        trusted_keys: Sequence[Path] = (),
+        hang_s: float = HANG_S,
+        restarts: Budget | None = None,
+        on_tick: Callable[[], None] | None = None,
+    ) -> None: ...

@@ -76,6 +76,7 @@ class Account:
         self._lock = threading.Lock()
         self._captured = 0
         self._in_flight = 0
+        self._closed = False
         self._verdicts = dict.fromkeys(Verdict, 0)
         self._dropped: Counter[str] = Counter()
         self._latency_counts = [0] * (len(LATENCY_BUCKETS_MS) + 1)
@@ -83,11 +84,24 @@ class Account:
         self._durations = np.zeros(DURATIONS, np.float32)
         self._measured = 0
 
-    def captured(self) -> None:
-        """A frame came."""
+    @property
+    def in_flight(self) -> int:
+        """Captured frames without a verdict or a drop so far."""
         with self._lock:
-            self._captured += 1
-            self._in_flight += 1
+            return self._in_flight
+
+    def captured(self) -> bool:
+        """A frame came; False where the account is closed, and then it is not captured."""
+        with self._lock:
+            if not self._closed:
+                self._captured += 1
+                self._in_flight += 1
+            return not self._closed
+
+    def close(self) -> None:
+        """Capture no more frames; those that are in flight are still settled."""
+        with self._lock:
+            self._closed = True
 
     def dropped(self, cause: str) -> None:
         """A captured frame will not be inspected."""

@@ -42,9 +42,13 @@ class Source(Protocol):
     """What frames come from: a context manager that yields them; made anew to be opened again.
 
     `is_live`: it cannot be held back, has no end of its own, and is taken up again when it fails.
-    Optional: `expects_frames` (bool, left out: as `is_live`): False where silence is no failure, as
-    of a camera that the machine triggers, or of uploads; `answered(inspection)`: told of what became
-    of a frame once it is journaled, in the thread of the journal: it must return at once.
+
+    Optional:
+    `expects_frames` (bool; left out: as `is_live`): False where silence is no failure, as of a
+    camera that the machine triggers, or of uploads;
+    `has_end` (bool; left out: not `is_live`): True where a live source ends as it should;
+    `answered(inspection)`: told of what became of its frame once it is journaled, in the thread of
+    the journal: it must return at once.
     """
 
     is_live: bool
@@ -241,7 +245,7 @@ class Capture:
         try:
             tell(inspection)
         except Exception as error:  # noqa: BLE001 - a source is foreign code; it is told of
-            self._note(f"was told of an inspection and failed: {_words(error)}")
+            self._note(f"was told of an inspection and failed: {words_of(error)}")
 
     def check(self) -> None:
         """Find what hangs, leave it behind, and open the source again where it is time."""
@@ -293,15 +297,18 @@ class Capture:
             if self.stopping:
                 self.failure = error if not self._may_reopen else None
                 self._end()
-            elif self._may_reopen:
-                words = "it closed" if error is None else _words(error)
+            elif self._may_reopen and (error is not None or not self._has_end(reader)):
+                words = "it closed" if error is None else words_of(error)
                 self._turn("degraded", words)
                 self._schedule(reader)
             else:
                 self.failure = error
-                self._end("" if error is None else _words(error))
+                self._end("" if error is None else words_of(error))
 
     # under the lock
+
+    def _has_end(self, reader: _Reader) -> bool:
+        return bool(getattr(reader.source, "has_end", not self.is_live))
 
     @property
     def _may_reopen(self) -> bool:
@@ -396,14 +403,14 @@ class Capture:
             if feed.read_code is not None:
                 frame = replace(frame, part_id=feed.read_code(whole))
         except Exception as error:  # noqa: BLE001 - plugins are foreign code: the frame is a FAULT
-            return replace(frame, image=None, fault=_words(error))
+            return replace(frame, image=None, fault=words_of(error))
         return frame
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """What an error says, for a person."""
     return error.message if isinstance(error, QCError) else f"{type(error).__name__}: {error}"
 
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} x {shape[0]}"
-

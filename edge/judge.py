@@ -34,47 +34,40 @@ class Judge:
 
     Args:
         channel: of frames.
-        loaded: what judges; exchanged between two frames by `take_over`.
+        current: what judges; asked between two frames.
         settle: takes each frame with its inspection, or with None where it is too late to judge it.
-        deadline_ms: see `inspect_frame`.
         is_late: whether frames are no longer judged.
+        deadline_ms: see `inspect_frame`.
+
+    Attributes:
+        hand: the frame that the interpreter has, and since when (monotonic seconds).
+        waiting_since: since when the judge waits for something else, such as the journal.
+        error: what ended the thread before the channel had ended.
     """
 
     def __init__(
         self,
         channel: Channel[Frame],
-        loaded: Loaded,
+        current: Callable[[], Loaded],
         settle: Callable[[Frame, Inspection | None], None],
-        *,
-        deadline_ms: float | None,
         is_late: Callable[[], bool],
+        deadline_ms: float | None,
     ) -> None:
-        self.loaded = loaded
+        self.hand: tuple[Frame, float] | None = None
+        self.waiting_since: float | None = None
         self.error: BaseException | None = None
-        self.settling_since: float | None = None
-        self._channel, self._settle = channel, settle
-        self._deadline_ms, self._is_late = deadline_ms, is_late
-        self._lock = threading.Lock()
-        self._hand: tuple[Frame, float] | None = None
-        self._exchange: Callable[[], Loaded | None] | None = None
+        self._channel, self._current, self._settle = channel, current, settle
+        self._is_late, self._deadline_ms = is_late, deadline_ms
+        self._claiming = threading.Lock()
         self._abandoned = False
         self.thread = threading.Thread(target=self._work, name="judge", daemon=True)
 
-    @property
-    def hand(self) -> tuple[Frame, float] | None:
-        """The frame that the interpreter has, and since when (monotonic seconds)."""
-        return self._hand
-
-    def take_over(self, exchange: Callable[[], Loaded | None]) -> None:
-        """Have `exchange` called between two frames; what it returns judges from then on."""
-        self._exchange = exchange
-
     def claim(self, hand: tuple[Frame, float]) -> bool:
-        """Take the frame in hand away from the interpreter; False where it has its verdict."""
-        with self._lock:
-            mine = self._hand is hand
+        """Take the frame in hand; False where somebody else has settled it."""
+        with self._claiming:
+            mine = self.hand is hand
             if mine:
-                self._hand = None
+                self.hand = None
             return mine
 
     def abandon(self) -> None:
@@ -84,26 +77,24 @@ class Judge:
     def _work(self) -> None:
         try:
             while not self._abandoned:
-                if self._exchange is not None:
-                    exchange, self._exchange = self._exchange, None
-                    self.loaded = exchange() or self.loaded
+                self.waiting_since = time.monotonic()
+                loaded = self._current()
+                self.waiting_since = None
                 frame = self._channel.take(POLL_S)
                 if frame is not None:
-                    self._judge(frame)
+                    self._judge(frame, loaded)
                 elif self._channel.ended:
                     break
         except BaseException as error:  # noqa: BLE001 - the line looks why its judge has ended
             self.error = error
 
-    def _judge(self, frame: Frame) -> None:
+    def _judge(self, frame: Frame, loaded: Loaded) -> None:
         inspection = None
+        self.hand = hand = (frame, time.monotonic())
         if not self._is_late():
-            self._hand = hand = (frame, time.monotonic())
             inspection = inspect_frame(
-                frame, self.loaded.bundle, self.loaded.predictor, deadline_ms=self._deadline_ms
+                frame, loaded.bundle, loaded.predictor, deadline_ms=self._deadline_ms
             )
-            if not self.claim(hand):
-                return
-        self.settling_since = time.monotonic()
-        self._settle(frame, inspection)
-        self.settling_since = None
+        if self.claim(hand):
+            self.waiting_since = time.monotonic()
+            self._settle(frame, inspection)

@@ -1,26 +1,28 @@
 """The line: sources -> inspect -> journal -> sinks, and the account of what became of every frame.
 
-One capture thread for each source, one that owns the interpreter, the journal's thread, one for each
-sink, and the caller's, which watches the others. Always: captured = OK + NG + REVIEW + FAULT +
-dropped + in flight, and in flight is 0 at the end.
+One capture thread for each source, one that owns the interpreter, the journal's thread, one for
+each sink, and the caller's, which watches the others. Always: captured = OK + NG + REVIEW + FAULT
++ dropped + in flight, and in flight is 0 at the end.
 """
 
 from __future__ import annotations
 
 import shutil
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from edge.account import Account, LineReport
-from edge.capture import Capture, Feed, Source
+from edge.capture import Capture, Feed, Source, words_of
 from edge.channel import Channel, ChannelClosedError, Policy
-from edge.delivery import Delivery, Sink
+from edge.clerk import Clerk
 from edge.inspect import fault_of
 from edge.judge import Judge, Loaded
-from edge.status import LineStatus
-from edge.swap import Swapper
+from edge.status import LineStatus, SinkStatus
+from edge.swap import Changeover, MakePredictor
 from edge.watchdog import Budget
 from qc.bundle import Bundle
 from qc.errors import FaultError, QCError, UsageError
@@ -32,30 +34,44 @@ from qc.types import Frame, Inspection, Verdict, utc_now
 STOPPED = "the line was stopped before this frame was inspected"
 """Cause of a drop of a frame that was still waiting at the end of the drain."""
 
-PATIENCE_S = 10.0
-"""How long a line that reads files waits for a sink whose queue is full."""
-
 TICK_S = 0.02
 """How often the line looks whether something hangs."""
 
 HANG_S = 10.0
 """An interpreter that does not return for this long is left behind."""
 
-JOURNAL_S = 15.0
+HANG_DEADLINES = 5
+"""With a deadline: after so many of it, but no sooner than a second."""
+
+SILENT_S = 15.0
 """A journal that takes nothing for this long has failed."""
 
 END_S = 5.0
-"""How long the end of a line waits for what is still in flight, and for what does not answer."""
+"""How long the end waits for what is in flight and for threads that should have ended."""
 
 
-class _Callback:
-    """A function as a sink."""
+class Outbox(Protocol):
+    """Tells the sinks what is journaled; see `edge.outbox`."""
 
-    def __init__(self, function: Callable[[Inspection], None]) -> None:
-        self.write = function
+    def start(self) -> None:
+        """Begin."""
+        ...
 
-    def close(self) -> None:
-        """Nothing is held open."""
+    def wake(self) -> None:
+        """The journal holds something new; never waits."""
+        ...
+
+    def fail_safe(self, action: Action, why: str) -> None:
+        """No verdict can be trusted any more; returns at once."""
+        ...
+
+    def status(self) -> tuple[SinkStatus, ...]:
+        """How each sink does."""
+        ...
+
+    def close(self, timeout_s: float, *, patient: bool = False) -> list[str]:
+        """Deliver what is left as far as time allows; in words what was not."""
+        ...
 
 
 class Line:
@@ -68,17 +84,19 @@ class Line:
         journal: open; `run` takes its `on_written` and `on_failed`, and closes it.
         policy: "wait" holds a source back, "latest" drops its oldest waiting frame.
         queue_size: frames of one source that may wait.
-        sinks: told of each inspection after it is journaled.
-        on_inspection: told likewise.
+        outbox: tells the sinks; `run` starts and closes it.
+        on_inspection: told of each inspection after it is journaled, in the thread of the journal:
+            it must return at once.
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
         drain_s: how long waiting frames are still inspected after `stop`; the rest are dropped.
-        actions: what the machine behind the line is told to do.
-        make_predictor: makes another predictor, for a bundle that is taken over and after a call
+        actions: what the machine behind the line is told to do for each verdict.
+        make_predictor: makes another predictor, to take over a bundle, and to go on after a call
             into an interpreter that does not return; None: neither is possible.
         trusted_keys: one of them must have signed a bundle that is taken over; none: it need not be
             signed.
-        hang_s: an interpreter that does not return for this long is left behind.
-        restarts: how often a judge may be started again.
+        hang_s: an interpreter that does not return for this long is left behind; None: 10 s, with a
+            deadline five times that, but at least 1 s.
+        restarts: how often the judge may be started again before the line ends.
         on_tick: called in the thread of `run` every few hundredths of a second.
     """
 
@@ -91,14 +109,392 @@ class Line:
         *,
         policy: Policy = "wait",
         queue_size: int = 8,
-        sinks: Sequence[Sink] = (),
+        outbox: Outbox | None = None,
         on_inspection: Callable[[Inspection], None] | None = None,
         deadline_ms: float | None = None,
         drain_s: float = 10.0,
         actions: ActionsTable | None = None,
-        make_predictor: Callable[[Bundle], Predictor] | None = None,
+        make_predictor: MakePredictor | None = None,
         trusted_keys: Sequence[Path] = (),
-        hang_s: float = HANG_S,
+        hang_s: float | None = None,
         restarts: Budget | None = None,
         on_tick: Callable[[], None] | None = None,
-    ) -> None: ...
+    ) -> None:
+        self.journal = journal
+        self.outbox = outbox
+        self.on_inspection = on_inspection
+        self.deadline_ms = deadline_ms
+        self.drain_s = drain_s
+        self.actions = actions or ActionsTable()
+        self.hang_s = hang_s or _hang_s(deadline_ms)
+        self.started_at = utc_now()
+        feeds = source if isinstance(source, Sequence) else [Feed(source)]
+        self._captures = [
+            Capture(
+                feed,
+                partial(self._hand_over, feed.name),
+                partial(self._source_event, feed.name),
+                self._source_ended,
+            )
+            for feed in feeds
+        ]
+        self._by_source = {capture.feed.name: capture for capture in self._captures}
+        self._channel: Channel[Frame] = Channel(queue_size, policy, self._drop)
+        self._clerk = Clerk(self._fail)
+        self._account = Account()
+        self._latest: dict[str, Inspection] = {}
+        self._changeover = Changeover(
+            Loaded(bundle, predictor), journal, make_predictor, trusted_keys
+        )
+        self._restarts = restarts or Budget(3, 60.0)
+        self._on_tick = on_tick
+        self._judge: Judge | None = None
+        self._started = False
+        self._stop_at: float | None = None
+        self._failure: Exception | None = None
+        self._callback_error = ""
+        self._sinks: tuple[SinkStatus, ...] = ()
+
+    # from any thread
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that judges now."""
+        return self._changeover.loaded.bundle
+
+    def action_of(self, verdict: Verdict) -> Action:
+        """What the machine behind the line is told to do with a part."""
+        told: Mapping[Verdict, Action] = {
+            Verdict.OK: "pass",
+            Verdict.NG: self.actions.ng,
+            Verdict.REVIEW: self.actions.review,
+            Verdict.FAULT: self.actions.fault,
+        }
+        return told[verdict]
+
+    def latest(self, source_id: str) -> Inspection | None:
+        """The last journaled inspection of a source, with its picture; None before the first."""
+        return self._latest.get(source_id)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask the line to end: no new frame is captured, `run` drains and returns.
+
+        Safe to call from another thread or a signal handler, and again.
+
+        Args:
+            at_once: drop what waits instead of inspecting it.
+        """
+        if at_once:
+            self._stop_at = time.monotonic()
+        elif self._stop_at is None:
+            self._stop_at = time.monotonic() + self.drain_s
+
+    def status(self) -> LineStatus:
+        """The account at this moment, and how everything does."""
+        counts = self._account.counts()
+        sources = tuple(capture.status() for capture in self._captures)
+        with suppress(FaultError):  # the journal cannot be read: the last that is known of them
+            self._sinks = self.outbox.status() if self.outbox is not None else ()
+        images_why = self.journal.images_why
+        ill = images_why or any(s.state == "degraded" for s in sources)
+        ill = ill or any(s.state != "running" for s in self._sinks)
+        stopping = self._stop_at is not None or self._failure is not None
+        return LineStatus(
+            state="stopping" if stopping else "degraded" if ill else "running",
+            bundle_id=self.bundle.manifest.bundle_id,
+            runtime=self._changeover.loaded.predictor.runtime,
+            started_at=self.started_at,
+            captured=counts.captured,
+            ok=counts.verdicts[Verdict.OK],
+            ng=counts.verdicts[Verdict.NG],
+            review=counts.verdicts[Verdict.REVIEW],
+            fault=counts.verdicts[Verdict.FAULT],
+            dropped=counts.dropped,
+            queued=len(self._channel),
+            in_flight=counts.in_flight,
+            latency_counts=counts.latency_counts,
+            latency_sum_ms=counts.latency_sum_ms,
+            p50_ms=counts.p50_ms,
+            p99_ms=counts.p99_ms,
+            disk_free_bytes=shutil.disk_usage(self.journal.path.parent).free,
+            images_why=images_why,
+            sources=sources,
+            sinks=self._sinks,
+        )
+
+    def swap(self, path: Path) -> str:
+        """Take over another bundle between two parts; the line goes on meanwhile.
+
+        Args:
+            path: the bundle; it is opened, checked and replayed beside the one that runs.
+
+        Returns:
+            The id of the bundle that judges now.
+
+        Raises:
+            QCError: the bundle is refused, and the one that runs goes on; the refusal is journaled.
+        """
+        self._require_running()
+        try:
+            return self._changeover.swap(path)
+        except QCError as error:
+            self._event("swap refused", {"bundle": str(path), "why": error.message})
+            raise
+
+    def rollback(self) -> str:
+        """Go back to the bundle that judged before the last swap.
+
+        Returns:
+            The id of the bundle that judges now.
+
+        Raises:
+            UsageError: nothing was taken over since the line started, or it was taken back.
+        """
+        self._require_running()
+        return self._changeover.rollback()
+
+    def _require_running(self) -> None:
+        if self._judge is None or self._stop_at is not None:
+            raise UsageError("the line does not run", expected="a line that runs", found="none")
+
+    # the thread of the caller
+
+    def run(self) -> LineReport:
+        """Run until the sources end or `stop` is called.
+
+        Returns:
+            The account of every frame.
+
+        Raises:
+            BundleError: the bundle does not replay on this machine; nothing was started.
+            FaultError: the journal, the judge or a source that cannot be opened again failed; what
+                was inspected before is journaled, and the sinks were told the fail-safe action.
+        """
+        if self._started:
+            raise UsageError("a line runs once", expected="a new Line", found="a second run()")
+        self._started = True
+        require_replay(self.bundle, self._changeover.loaded.predictor)
+        self.journal.on_written = self._written
+        self.journal.on_failed = self._channel.close
+        self._clerk.start()
+        if self.outbox is not None:
+            self.outbox.start()
+        self._start_judge()
+        for capture in self._captures:
+            capture.start()
+        try:
+            self._watch()
+        finally:
+            sink_errors = self._end()
+        if self._failure is not None:
+            raise self._failure
+        return self._account.report(sink_errors)
+
+    def _watch(self) -> None:
+        """Look after all threads until the judge has nothing more to do."""
+        while self._failure is None:
+            judge = self._judge
+            assert judge is not None
+            judge.thread.join(TICK_S)
+            now = time.monotonic()
+            if not judge.thread.is_alive():
+                if judge.error is None:
+                    return
+                self._judge_died(judge, judge.error)
+                continue
+            self._check_judge(judge, now)
+            for capture in self._captures:
+                if self._stop_at is not None and not capture.stopping:
+                    capture.stop()
+                capture.check()
+            if self._stop_at is not None and now >= self._stop_at:
+                self._channel.close()
+                hand = judge.hand
+                if hand is not None and now - max(hand[1], self._stop_at) > 1.0:
+                    return  # the interpreter does not return: `_end` settles its frame
+            if self._on_tick is not None:
+                self._on_tick()
+
+    def _check_judge(self, judge: Judge, now: float) -> None:
+        waiting_since, hand = judge.waiting_since, judge.hand
+        if waiting_since is not None and now - waiting_since > SILENT_S:
+            self._fail(
+                FaultError(
+                    "the journal does not answer",
+                    where=self.journal.path,
+                    expected=f"an entry taken within {SILENT_S:g} s",
+                )
+            )
+        if hand is None:
+            return
+        frame, since = hand
+        busy_s = now - since
+        if busy_s > self.hang_s:
+            judge.abandon()
+            self._settle_for(judge, hand, f"the runtime did not return for {busy_s:.1f} s")
+            if self._changeover.renew():
+                self._restart_judge(f"the runtime did not return for {busy_s:.1f} s")
+            else:
+                self._fail(FaultError("the runtime does not return and cannot be made anew"))
+        elif self.deadline_ms is not None:
+            age_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
+            if age_ms > self.deadline_ms:
+                why = f"no verdict {age_ms:.0f} ms after the capture"
+                self._settle_for(judge, hand, f"{why}, deadline {self.deadline_ms:g} ms")
+
+    def _settle_for(self, judge: Judge, hand: tuple[Frame, float], why: str) -> None:
+        """Give the frame that a judge has in hand its FAULT, unless it has its verdict by now."""
+        if judge.claim(hand):
+            inspection = fault_of(hand[0], self.bundle, why, started_s=hand[1])
+            self._clerk.tell(partial(self._settle, hand[0], inspection))
+
+    def _judge_died(self, judge: Judge, error: BaseException) -> None:
+        if judge.hand is not None:
+            self._settle_for(judge, judge.hand, f"the judge failed: {words_of(error)}")
+        if judge.waiting_since is not None and isinstance(error, FaultError):
+            self._fail(error)  # not the judge, but the journal or a predictor
+        else:
+            self._restart_judge(words_of(error))
+
+    def _restart_judge(self, why: str) -> None:
+        if not self._restarts.spend():
+            self._fail(
+                FaultError(
+                    "the judge failed too often",
+                    expected=f"no more than {self._restarts.words}",
+                    found=why,
+                )
+            )
+            return
+        self._event("judge restarted", {"why": why})
+        self._changeover.renew()
+        self._start_judge()
+
+    def _start_judge(self) -> None:
+        self._judge = Judge(
+            self._channel, self._changeover.current, self._settle, self._is_late, self.deadline_ms
+        )
+        self._judge.thread.start()
+
+    def _end(self) -> tuple[str, ...]:
+        """Settle what is left, close everything, and say what the sinks did not get."""
+        self._stop_at = self._stop_at or time.monotonic()
+        self._channel.close()
+        self._account.close()
+        for capture in self._captures:
+            capture.stop()
+        judge = self._judge
+        try:
+            if judge is not None:
+                judge.abandon()
+                if judge.hand is not None:
+                    self._settle_for(judge, judge.hand, "the line ended before its verdict")
+            while (frame := self._channel.take(0)) is not None:
+                self._drop(frame, STOPPED)
+            self._clerk.close(END_S)
+            end = time.monotonic() + END_S
+            while self._failure is None and self._account.in_flight and time.monotonic() < end:
+                time.sleep(0.001)
+            for capture in self._captures:
+                capture.join(0.5)  # longer only where the source does not answer
+            self.journal.close()
+        except FaultError as error:
+            self._fail(error)
+        finally:
+            self._clerk.close(0)
+        for capture in self._captures:
+            if capture.failure is not None and self._failure is None:
+                self._failure = _source_failure(capture)
+        if self._failure is None and self._account.in_flight:
+            left = self._account.in_flight
+            self._failure = FaultError("frames were left without a verdict or a drop", found=left)
+        sink_errors: list[str] = []
+        if self.outbox is not None:
+            if self._failure is not None:
+                self.outbox.fail_safe(self.action_of(Verdict.FAULT), str(self._failure))
+            patient = not any(capture.is_live for capture in self._captures)
+            sink_errors += self.outbox.close(self.drain_s, patient=patient)
+        if self._callback_error:
+            sink_errors.append(self._callback_error)
+        return tuple(sink_errors)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+
+    def _event(self, kind: str, detail: Mapping[str, object]) -> None:
+        self._clerk.tell(partial(self.journal.event, kind, detail))
+
+    # the threads of the captures
+
+    def _hand_over(self, lane: str, frame: Frame) -> None:
+        if not self._account.captured():
+            return  # the source answered after the line had ended
+        try:
+            self._channel.put(frame, lane=lane)
+        except ChannelClosedError:
+            self._drop(frame, STOPPED)
+
+    def _drop(self, frame: Frame, cause: str) -> None:
+        try:
+            self.journal.drop(frame.source_id, frame.frame_id, cause)
+        except FaultError as error:
+            self._fail(error)
+            return
+        self._account.dropped(cause)
+
+    def _source_event(self, source_id: str, what: str) -> None:
+        self._event("source", {"source": source_id, "what": what})
+
+    def _source_ended(self) -> None:
+        if all(capture.is_over for capture in self._captures):
+            self._channel.close()
+
+    # the thread of the judge
+
+    def _is_late(self) -> bool:
+        return self._stop_at is not None and time.monotonic() > self._stop_at
+
+    def _settle(self, frame: Frame, inspection: Inspection | None) -> None:
+        if inspection is None:
+            self._drop(frame, STOPPED)
+            return
+        latency_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
+        self.journal.put(inspection)
+        measured = inspection.prediction is not None
+        duration_ms = inspection.timings_ms["total"] if measured else None
+        self._account.judged(inspection.verdict, latency_ms, duration_ms)
+
+    # the thread of the journal
+
+    def _written(self, inspection: Inspection) -> None:
+        capture = self._by_source.get(inspection.source_id)
+        if capture is None and len(self._captures) == 1:
+            capture = self._captures[0]
+        if capture is not None:
+            self._latest[capture.feed.name] = inspection
+            capture.answered(inspection)
+        if self.outbox is not None:
+            self.outbox.wake()
+        if self.on_inspection is not None:
+            try:
+                self.on_inspection(inspection)
+            except Exception as error:  # noqa: BLE001 - a callback is foreign code; it is reported
+                self._callback_error = f"on_inspection: {words_of(error)}"
+
+
+def _hang_s(deadline_ms: float | None) -> float:
+    if deadline_ms is None:
+        return HANG_S
+    return min(HANG_S, max(1.0, HANG_DEADLINES * deadline_ms / 1000))
+
+
+def _source_failure(capture: Capture) -> FaultError:
+    error = capture.failure
+    failure = FaultError(
+        "the source failed and the line ended",
+        where=f"source {capture.feed.name}",
+        expected="frames",
+        found=f"{type(error).__name__}: {error}",
+    )
+    failure.__cause__ = error
+    return failure

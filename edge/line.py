@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.account import Account, LineReport
-from edge.capture import Capture, Feed, Source, words_of
+from edge.capture import Capture, words_of
 from edge.channel import Channel, ChannelClosedError, Policy
 from edge.clerk import Clerk
-from edge.inspect import fault_of
-from edge.judge import Judge, Loaded
+from edge.feed import Feed, Source
+from edge.judge import Loaded
+from edge.overseer import Overseer
 from edge.status import LineStatus, SinkStatus
 from edge.swap import Changeover, MakePredictor
 from edge.watchdog import Budget
@@ -37,14 +38,8 @@ STOPPED = "the line was stopped before this frame was inspected"
 TICK_S = 0.02
 """How often the line looks whether something hangs."""
 
-HANG_S = 10.0
-"""An interpreter that does not return for this long is left behind."""
-
-HANG_DEADLINES = 5
-"""With a deadline: after so many of it, but no sooner than a second."""
-
-SILENT_S = 15.0
-"""A journal that takes nothing for this long has failed."""
+LAST_S = 2.0
+"""How long after the drain the frame that is being judged is waited for."""
 
 END_S = 5.0
 """How long the end waits for what is in flight and for threads that should have ended."""
@@ -123,10 +118,8 @@ class Line:
         self.journal = journal
         self.outbox = outbox
         self.on_inspection = on_inspection
-        self.deadline_ms = deadline_ms
         self.drain_s = drain_s
         self.actions = actions or ActionsTable()
-        self.hang_s = hang_s or _hang_s(deadline_ms)
         self.started_at = utc_now()
         feeds = source if isinstance(source, Sequence) else [Feed(source)]
         self._captures = [
@@ -146,9 +139,19 @@ class Line:
         self._changeover = Changeover(
             Loaded(bundle, predictor), journal, make_predictor, trusted_keys
         )
-        self._restarts = restarts or Budget(3, 60.0)
+        self._overseer = Overseer(
+            self._channel,
+            self._changeover,
+            self._clerk,
+            self._settle,
+            self._is_late,
+            self._fail,
+            partial(self._event, "judge restarted"),
+            deadline_ms=deadline_ms,
+            hang_s=hang_s,
+            restarts=restarts or Budget(3, 60.0),
+        )
         self._on_tick = on_tick
-        self._judge: Judge | None = None
         self._started = False
         self._stop_at: float | None = None
         self._failure: Exception | None = None
@@ -254,7 +257,7 @@ class Line:
         return self._changeover.rollback()
 
     def _require_running(self) -> None:
-        if self._judge is None or self._stop_at is not None:
+        if not self._overseer.is_running or self._stop_at is not None:
             raise UsageError("the line does not run", expected="a line that runs", found="none")
 
     # the thread of the caller
@@ -279,7 +282,7 @@ class Line:
         self._clerk.start()
         if self.outbox is not None:
             self.outbox.start()
-        self._start_judge()
+        self._overseer.start()
         for capture in self._captures:
             capture.start()
         try:
@@ -292,89 +295,18 @@ class Line:
 
     def _watch(self) -> None:
         """Look after all threads until the judge has nothing more to do."""
-        while self._failure is None:
-            judge = self._judge
-            assert judge is not None
-            judge.thread.join(TICK_S)
-            now = time.monotonic()
-            if not judge.thread.is_alive():
-                if judge.error is None:
-                    return
-                self._judge_died(judge, judge.error)
-                continue
-            self._check_judge(judge, now)
+        while self._failure is None and not self._overseer.wait(TICK_S):
+            self._overseer.check()
             for capture in self._captures:
                 if self._stop_at is not None and not capture.stopping:
                     capture.stop()
                 capture.check()
-            if self._stop_at is not None and now >= self._stop_at:
+            if self._stop_at is not None and time.monotonic() >= self._stop_at:
                 self._channel.close()
-                hand = judge.hand
-                if hand is not None and now - max(hand[1], self._stop_at) > 1.0:
-                    return  # the interpreter does not return: `_end` settles its frame
+                if time.monotonic() - self._stop_at > LAST_S:
+                    return  # the interpreter does not return
             if self._on_tick is not None:
                 self._on_tick()
-
-    def _check_judge(self, judge: Judge, now: float) -> None:
-        waiting_since, hand = judge.waiting_since, judge.hand
-        if waiting_since is not None and now - waiting_since > SILENT_S:
-            self._fail(
-                FaultError(
-                    "the journal does not answer",
-                    where=self.journal.path,
-                    expected=f"an entry taken within {SILENT_S:g} s",
-                )
-            )
-        if hand is None:
-            return
-        frame, since = hand
-        busy_s = now - since
-        if busy_s > self.hang_s:
-            judge.abandon()
-            self._settle_for(judge, hand, f"the runtime did not return for {busy_s:.1f} s")
-            if self._changeover.renew():
-                self._restart_judge(f"the runtime did not return for {busy_s:.1f} s")
-            else:
-                self._fail(FaultError("the runtime does not return and cannot be made anew"))
-        elif self.deadline_ms is not None:
-            age_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
-            if age_ms > self.deadline_ms:
-                why = f"no verdict {age_ms:.0f} ms after the capture"
-                self._settle_for(judge, hand, f"{why}, deadline {self.deadline_ms:g} ms")
-
-    def _settle_for(self, judge: Judge, hand: tuple[Frame, float], why: str) -> None:
-        """Give the frame that a judge has in hand its FAULT, unless it has its verdict by now."""
-        if judge.claim(hand):
-            inspection = fault_of(hand[0], self.bundle, why, started_s=hand[1])
-            self._clerk.tell(partial(self._settle, hand[0], inspection))
-
-    def _judge_died(self, judge: Judge, error: BaseException) -> None:
-        if judge.hand is not None:
-            self._settle_for(judge, judge.hand, f"the judge failed: {words_of(error)}")
-        if judge.waiting_since is not None and isinstance(error, FaultError):
-            self._fail(error)  # not the judge, but the journal or a predictor
-        else:
-            self._restart_judge(words_of(error))
-
-    def _restart_judge(self, why: str) -> None:
-        if not self._restarts.spend():
-            self._fail(
-                FaultError(
-                    "the judge failed too often",
-                    expected=f"no more than {self._restarts.words}",
-                    found=why,
-                )
-            )
-            return
-        self._event("judge restarted", {"why": why})
-        self._changeover.renew()
-        self._start_judge()
-
-    def _start_judge(self) -> None:
-        self._judge = Judge(
-            self._channel, self._changeover.current, self._settle, self._is_late, self.deadline_ms
-        )
-        self._judge.thread.start()
 
     def _end(self) -> tuple[str, ...]:
         """Settle what is left, close everything, and say what the sinks did not get."""
@@ -383,12 +315,8 @@ class Line:
         self._account.close()
         for capture in self._captures:
             capture.stop()
-        judge = self._judge
         try:
-            if judge is not None:
-                judge.abandon()
-                if judge.hand is not None:
-                    self._settle_for(judge, judge.hand, "the line ended before its verdict")
+            self._overseer.end()
             while (frame := self._channel.take(0)) is not None:
                 self._drop(frame, STOPPED)
             self._clerk.close(END_S)
@@ -480,12 +408,6 @@ class Line:
                 self.on_inspection(inspection)
             except Exception as error:  # noqa: BLE001 - a callback is foreign code; it is reported
                 self._callback_error = f"on_inspection: {words_of(error)}"
-
-
-def _hang_s(deadline_ms: float | None) -> float:
-    if deadline_ms is None:
-        return HANG_S
-    return min(HANG_S, max(1.0, HANG_DEADLINES * deadline_ms / 1000))
 
 
 def _source_failure(capture: Capture) -> FaultError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.judge import Loaded
 from qc.bundle import Bundle, open_bundle
-from qc.errors import FaultError, QCError, UsageError
+from qc.errors import FaultError, UsageError
 from qc.journal import JournalWriter
 from qc.replay import Predictor, require_replay
 from qc.signature import require_signature

@@ -14,7 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from edge.account import LineReport
+from edge.status import SinkStatus
 from qc.bundle import Bundle, Golden, open_bundle, write_bundle
+from qc.journal import Journal
 from qc.manifest import SEALED_PARTS, Manifest
 from qc.types import Frame, Image, Inspection, Prediction, Verdict, utc_now
 
@@ -159,6 +162,40 @@ class Frames:
         for item in self.frames:
             time.sleep(self.delay_s)
             yield item
+
+
+class Told:
+    """An outbox that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+        self.said: list[str] = []
+
+    def start(self) -> None:
+        self.said.append("start")
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def fail_safe(self, action: str, why: str) -> None:
+        self.said.append(f"fail_safe {action}: {why}")
+
+    def status(self) -> tuple[SinkStatus, ...]:
+        return (SinkStatus("told", "running", 0, self.woken),)
+
+    def close(self, timeout_s: float, *, patient: bool = False) -> list[str]:
+        self.said.append("close patient" if patient else "close")
+        return ["what is left"]
+
+
+def accounted(report: LineReport, path: Path) -> bool:
+    """The invariant, by the report and by the journal, and that both say the same."""
+    counts = Journal(path).counts()
+    known = {k: v for k, v in report.as_json().items() if k in counts} | {
+        "dropped": sum(report.dropped.values())
+    }
+    parts = report.ok + report.ng + report.review + report.fault + sum(report.dropped.values())
+    return report.captured == parts and known == counts
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float = 5.0) -> None:

@@ -82,6 +82,7 @@ class Capture:
         hand_over: takes each captured part, in the thread of the reader.
         note: takes what happened to the source, in words, to be journaled.
         on_end: told when no more frames will come.
+        on_lost: told why no frames can be had: parts may pass unseen.
         clock: monotonic seconds.
         budget: how often a source that came back and failed again is reopened without delay.
     """
@@ -92,6 +93,7 @@ class Capture:
         hand_over: Callable[[Frame], None],
         note: Callable[[str], None],
         on_end: Callable[[], None],
+        on_lost: Callable[[str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
         budget: Budget | None = None,
@@ -102,6 +104,7 @@ class Capture:
         self.failure: BaseException | None = None
         self.is_over = False
         self._hand_over, self._note, self._on_end = hand_over, note, on_end
+        self._on_lost = on_lost
         self._budget = budget or Budget(10, 60.0, clock)
         self._lock = threading.RLock()
         self._reader: _Reader | None = None
@@ -279,6 +282,8 @@ class Capture:
         before, self._state, self._why, self._since = self._state, state, why, utc_now()
         if not (before == "starting" and state == "running"):
             self._note(f"{before} -> {state}" + (f": {why}" if why else ""))
+        if state == "degraded":
+            self._on_lost(f"source {self.feed.name}: {why}")
 
     def _seen(self, reader: _Reader, frame: Frame) -> None:
         """What a frame says of the source: it runs, it fails, its picture has another size."""

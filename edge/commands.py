@@ -243,7 +243,9 @@ def run_line(running: Command, path: Path) -> dict[str, Any]:
     predictor = LiteRTPredictor(bundle)
     (told,) = file.source
     source = plugins.resolve("source", told.kind).Source(**told.arguments, source_id=told.source_id)
-    sinks = [plugins.resolve("sink", s.kind).Sink(**s.arguments, bundle=bundle) for s in file.sinks]
+    sinks = {
+        s.id: plugins.resolve("sink", s.kind).Sink(**s.arguments, bundle=bundle) for s in file.sinks
+    }
     total = len(getattr(source, "files", ())) or None
     done = 0
     with (
@@ -264,6 +266,8 @@ def run_line(running: Command, path: Path) -> dict[str, Any]:
             policy=file.queue.policy,
             queue_size=file.queue.size,
             sinks=sinks,
+            actions=file.actions,
+            from_start=[s.id for s in file.sinks if s.begin == "start"],
             on_inspection=count,
             deadline_ms=file.deadline_ms,
         )

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from edge.account import Account, LineReport
 from edge.capture import Capture, words_of
@@ -21,6 +20,8 @@ from edge.channel import Channel, ChannelClosedError, Policy
 from edge.clerk import Clerk
 from edge.feed import Feed, Source
 from edge.judge import Loaded
+from edge.message import Sink, action_of
+from edge.outbox import Outbox
 from edge.overseer import Overseer
 from edge.status import LineStatus, SinkStatus
 from edge.swap import Changeover, MakePredictor
@@ -45,30 +46,6 @@ END_S = 5.0
 """How long the end waits for what is in flight and for threads that should have ended."""
 
 
-class Outbox(Protocol):
-    """Tells the sinks what is journaled; see `edge.outbox`."""
-
-    def start(self) -> None:
-        """Begin."""
-        ...
-
-    def wake(self) -> None:
-        """The journal holds something new; never waits."""
-        ...
-
-    def fail_safe(self, action: Action, why: str) -> None:
-        """No verdict can be trusted any more; returns at once."""
-        ...
-
-    def status(self) -> tuple[SinkStatus, ...]:
-        """How each sink does."""
-        ...
-
-    def close(self, timeout_s: float, *, patient: bool = False) -> list[str]:
-        """Deliver what is left as far as time allows; in words what was not."""
-        ...
-
-
 class Line:
     """Runs sources through a bundle, once.
 
@@ -79,7 +56,8 @@ class Line:
         journal: open; `run` takes its `on_written` and `on_failed`, and closes it.
         policy: "wait" holds a source back, "latest" drops its oldest waiting frame.
         queue_size: frames of one source that may wait.
-        outbox: tells the sinks; `run` starts and closes it.
+        sinks: told of each inspection after it is journaled, by the id of each.
+        from_start: ids of sinks that are told what the journal already holds, when they are new.
         on_inspection: told of each inspection after it is journaled, in the thread of the journal:
             it must return at once.
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
@@ -104,7 +82,8 @@ class Line:
         *,
         policy: Policy = "wait",
         queue_size: int = 8,
-        outbox: Outbox | None = None,
+        sinks: Mapping[str, Sink] | None = None,
+        from_start: Collection[str] = (),
         on_inspection: Callable[[Inspection], None] | None = None,
         deadline_ms: float | None = None,
         drain_s: float = 10.0,
@@ -116,10 +95,10 @@ class Line:
         on_tick: Callable[[], None] | None = None,
     ) -> None:
         self.journal = journal
-        self.outbox = outbox
         self.on_inspection = on_inspection
         self.drain_s = drain_s
         self.actions = actions or ActionsTable()
+        self._outbox = Outbox(journal.path, sinks or {}, self.actions, from_start=from_start)
         self.started_at = utc_now()
         feeds = source if isinstance(source, Sequence) else [Feed(source)]
         self._captures = [
@@ -128,6 +107,7 @@ class Line:
                 partial(self._hand_over, feed.name),
                 partial(self._source_event, feed.name),
                 self._source_ended,
+                partial(self._outbox.fail_safe, self.actions.fault),
             )
             for feed in feeds
         ]
@@ -167,13 +147,7 @@ class Line:
 
     def action_of(self, verdict: Verdict) -> Action:
         """What the machine behind the line is told to do with a part."""
-        told: Mapping[Verdict, Action] = {
-            Verdict.OK: "pass",
-            Verdict.NG: self.actions.ng,
-            Verdict.REVIEW: self.actions.review,
-            Verdict.FAULT: self.actions.fault,
-        }
-        return told[verdict]
+        return action_of(verdict, self.actions)
 
     def latest(self, source_id: str) -> Inspection | None:
         """The last journaled inspection of a source, with its picture; None before the first."""
@@ -197,7 +171,7 @@ class Line:
         counts = self._account.counts()
         sources = tuple(capture.status() for capture in self._captures)
         with suppress(FaultError):  # the journal cannot be read: the last that is known of them
-            self._sinks = self.outbox.status() if self.outbox is not None else ()
+            self._sinks = self._outbox.status()
         images_why = self.journal.images_why
         ill = images_why or any(s.state == "degraded" for s in sources)
         ill = ill or any(s.state != "running" for s in self._sinks)
@@ -280,8 +254,7 @@ class Line:
         self.journal.on_written = self._written
         self.journal.on_failed = self._channel.close
         self._clerk.start()
-        if self.outbox is not None:
-            self.outbox.start()
+        self._outbox.start()
         self._overseer.start()
         for capture in self._captures:
             capture.start()
@@ -310,6 +283,8 @@ class Line:
 
     def _end(self) -> tuple[str, ...]:
         """Settle what is left, close everything, and say what the sinks did not get."""
+        live = any(capture.is_live for capture in self._captures)
+        patient = self._stop_at is None and not live
         self._stop_at = self._stop_at or time.monotonic()
         self._channel.close()
         self._account.close()
@@ -336,12 +311,9 @@ class Line:
         if self._failure is None and self._account.in_flight:
             left = self._account.in_flight
             self._failure = FaultError("frames were left without a verdict or a drop", found=left)
-        sink_errors: list[str] = []
-        if self.outbox is not None:
-            if self._failure is not None:
-                self.outbox.fail_safe(self.action_of(Verdict.FAULT), str(self._failure))
-            patient = not any(capture.is_live for capture in self._captures)
-            sink_errors += self.outbox.close(self.drain_s, patient=patient)
+        if self._failure is not None:
+            self._outbox.fail_safe(self.actions.fault, str(self._failure))
+        sink_errors = self._outbox.close(self.drain_s, patient=patient)
         if self._callback_error:
             sink_errors.append(self._callback_error)
         return tuple(sink_errors)
@@ -401,8 +373,7 @@ class Line:
         if capture is not None:
             self._latest[capture.feed.name] = inspection
             capture.answered(inspection)
-        if self.outbox is not None:
-            self.outbox.wake()
+        self._outbox.wake()
         if self.on_inspection is not None:
             try:
                 self.on_inspection(inspection)

@@ -281,42 +281,32 @@ def test_a_journal_that_fails_stops_the_line(
         if is_live:
             silent.wait(30)
 
-    outbox = Told()
+    sink = Told()
     start = time.monotonic()
     with pytest.raises(FaultError, match="the disk went away"):
-        Line(bundle, FirstPixel(), Frames(some(), is_live), journal, outbox=outbox).run()
+        Line(bundle, FirstPixel(), Frames(some(), is_live), journal, sinks={"a": sink}).run()
     silent.set()
     assert time.monotonic() - start < 5
     assert [r.frame_id for r in Journal(path).rows()] == [f"f{i:04d}" for i in (4, 3, 2, 1, 0)]
-    assert outbox.woken == 5, "told of what is journaled and of nothing else"
-    assert outbox.said[1].startswith("fail_safe hold") and "disk went away" in outbox.said[1]
+    assert len(sink.seen) == 5 and sink.closed, "told of what is journaled and of nothing else"
+    assert sink.alarms[0].startswith("hold: ") and "disk went away" in sink.alarms[0]
 
 
 # who is told
 
 
-def test_the_outbox_is_woken_after_the_journal(
+def test_sinks_are_told_after_the_journal(
     bundle: Bundle, path: Path, journal: JournalWriter
 ) -> None:
-    class Asks(Told):
-        def wake(self) -> None:
-            super().wake()
-            assert Journal(path).counts()["captured"] >= self.woken
-
-    outbox, called = Asks(), []
+    sink, called = Told(), []
     report = Line(
-        bundle, FirstPixel(), Frames(frames(20)), journal, outbox=outbox,
+        bundle, FirstPixel(), Frames(frames(20)), journal, sinks={"told": sink},
         on_inspection=called.append,
     ).run()  # fmt: skip
-    assert outbox.woken == 20 and outbox.said == ["start", "close patient"]
+    assert report.sink_errors == () and sink.closed and sink.alarms == []
+    assert [m.row.frame_id for m in sink.seen] == [f"f{i:04d}" for i in range(20)]
     assert [i.frame_id for i in called] == [f"f{i:04d}" for i in range(20)]
-    assert report.sink_errors == ("what is left",)
-
-
-def test_a_live_line_is_not_patient_with_its_sinks(bundle: Bundle, journal: JournalWriter) -> None:
-    outbox = Told()
-    Line(bundle, FirstPixel(), Frames(frames(2), is_live=True), journal, outbox=outbox).run()
-    assert outbox.said == ["start", "close"]
+    assert {m.action for m in sink.seen} == {"pass"}
 
 
 def test_a_dead_callback_is_reported(bundle: Bundle, path: Path, journal: JournalWriter) -> None:
@@ -337,6 +327,6 @@ def test_a_verdict_has_its_action(bundle: Bundle, journal: JournalWriter) -> Non
 
 def test_no_thread_stays_behind(bundle: Bundle, journal: JournalWriter) -> None:
     before = set(threading.enumerate())
-    Line(bundle, FirstPixel(), Frames(frames(3)), journal, outbox=Told()).run()
+    Line(bundle, FirstPixel(), Frames(frames(3)), journal, sinks={"a": Told()}).run()
     journal.close()
     wait_until(lambda: set(threading.enumerate()) <= before)

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from edge.account import LineReport
-from edge.status import SinkStatus
+from edge.message import Message
 from qc.bundle import Bundle, Golden, open_bundle, write_bundle
 from qc.journal import Journal
 from qc.manifest import SEALED_PARTS, Manifest
@@ -165,27 +165,21 @@ class Frames:
 
 
 class Told:
-    """An outbox that remembers what it was told."""
+    """A sink that remembers what it was told."""
 
     def __init__(self) -> None:
-        self.woken = 0
-        self.said: list[str] = []
+        self.seen: list[Message] = []
+        self.alarms: list[str] = []
+        self.closed = False
 
-    def start(self) -> None:
-        self.said.append("start")
-
-    def wake(self) -> None:
-        self.woken += 1
+    def write(self, message: Message) -> None:
+        self.seen.append(message)
 
     def fail_safe(self, action: str, why: str) -> None:
-        self.said.append(f"fail_safe {action}: {why}")
+        self.alarms.append(f"{action}: {why}")
 
-    def status(self) -> tuple[SinkStatus, ...]:
-        return (SinkStatus("told", "running", 0, self.woken),)
-
-    def close(self, timeout_s: float, *, patient: bool = False) -> list[str]:
-        self.said.append("close patient" if patient else "close")
-        return ["what is left"]
+    def close(self) -> None:
+        self.closed = True
 
 
 def accounted(report: LineReport, path: Path) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qc.errors import DataError, FaultError
-from qc.journal_chain import Chain
+from qc.journal_chain import TABLES, Chain
 from qc.journal_query import Filter
 from qc.journal_rows import (
     COLUMNS,
@@ -99,6 +99,12 @@ class Journal:
         parts = {v.value.lower(): int(verdicts.get(v.value, 0)) for v in Verdict}
         parts["dropped"] = int(dropped)
         return {"captured": sum(parts.values()), **parts}
+
+    def sizes(self) -> dict[str, int]:
+        """How many rows each chained table has."""
+        with self.connection() as connection:
+            query = "SELECT coalesce(max(seq), 0) FROM "
+            return {table: connection.execute(query + table).fetchone()[0] for table in TABLES}
 
     def drops(self) -> dict[str, int]:
         """How many frames were dropped, by cause."""
@@ -191,9 +197,14 @@ class Journal:
             connection.execute("COMMIT")
 
     def query(
-        self, wanted: Filter | None = None, *, limit: int = 100, maps: bool = False
+        self,
+        wanted: Filter | None = None,
+        *,
+        limit: int = 100,
+        maps: bool = False,
+        newest_first: bool = False,
     ) -> list[Row]:
-        """Inspections in the order of the journal, the oldest first.
+        """Inspections in the order of the journal.
 
         A clock that is set back loses none: they are found by the time that they carry, and stand
         in the order in which they were journaled.
@@ -202,21 +213,28 @@ class Journal:
             wanted: which; None: all.
             limit: how many at most; go on with `after_seq` of the last row.
             maps: read the evidence maps too.
+            newest_first: the last journaled comes first.
         """
-        with self.stream(wanted, limit=limit, maps=maps) as rows:
+        with self.stream(wanted, limit=limit, maps=maps, newest_first=newest_first) as rows:
             return list(rows)
 
     @contextmanager
     def stream(
-        self, wanted: Filter | None = None, *, limit: int | None = None, maps: bool = False
+        self,
+        wanted: Filter | None = None,
+        *,
+        limit: int | None = None,
+        maps: bool = False,
+        newest_first: bool = False,
     ) -> Iterator[Iterator[Row]]:
         """As `query`, one row after the other from one view of the journal, in constant memory.
 
         While it is open, what a line writes stays in the write-ahead log; hold it for minutes.
         """
         where, values = (wanted or Filter()).sql()
+        order = "DESC" if newest_first else "ASC"
         columns = COLUMNS if maps else COLUMNS_WITHOUT_MAP
-        query = f"SELECT {columns} FROM inspections i{where} ORDER BY seq LIMIT ?"
+        query = f"SELECT {columns} FROM inspections i{where} ORDER BY seq {order} LIMIT ?"
         with self.connection() as connection:
             limited = -1 if limit is None else max(limit, 0)
             found = connection.execute(query, [*values, limited])

@@ -18,7 +18,8 @@ from edge.message import Message, NeverTakenError, Sink, action_of, line_name
 from edge.progress import Place, Progress, PutAside, progress_file
 from edge.status import SinkStatus
 from qc.errors import DataError, FaultError
-from qc.journal_read import Journal, Row
+from qc.journal_read import Journal
+from qc.journal_rows import Row
 from qc.linefile import Action, ActionsTable
 
 TRIES = 3

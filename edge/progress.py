@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from qc.errors import FaultError
-from qc.journal_read import BUSY_S, stamp
+from qc.journal_schema import BUSY_S, stamp
 from qc.types import utc_now
 
 _SCHEMA = """

@@ -57,6 +57,7 @@ class _Reader:
                 self.source = capture.feed.make()
             if self.source is None:
                 raise FaultError("there is no source to open")
+            capture.prepare(self.source)
             with self.source:
                 frames = iter(self.source)
                 self.opened = True
@@ -83,6 +84,7 @@ class Capture:
         note: takes what happened to the source, in words, to be journaled.
         on_end: told when no more frames will come.
         on_lost: told why no frames can be had: parts may pass unseen.
+        prepare: does what is due to a source before it is opened, in the thread of the reader.
         clock: monotonic seconds.
         budget: how often a source that came back and failed again is reopened without delay.
     """
@@ -95,6 +97,7 @@ class Capture:
         on_end: Callable[[], None],
         on_lost: Callable[[str], None],
         *,
+        prepare: Callable[[Source], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         budget: Budget | None = None,
     ) -> None:
@@ -105,6 +108,7 @@ class Capture:
         self.is_over = False
         self._hand_over, self._note, self._on_end = hand_over, note, on_end
         self._on_lost = on_lost
+        self.prepare = prepare
         self._budget = budget or Budget(10, 60.0, clock)
         self._lock = threading.RLock()
         self._reader: _Reader | None = None
@@ -126,6 +130,12 @@ class Capture:
         """Whether the source cannot be held back."""
         return self.feed.source.is_live
 
+    @property
+    def source(self) -> Source | None:
+        """What is read now; None where nothing is."""
+        reader = self._reader
+        return None if reader is None else reader.source
+
     def start(self) -> None:
         """Open the source."""
         with self._lock:
@@ -137,6 +147,23 @@ class Capture:
         with self._lock:
             if self._reader is None:
                 self._end()
+        source = self.source
+        if source is not None and hasattr(source, "stop"):
+            source.stop()
+
+    @property
+    def fatal(self) -> FaultError | None:
+        """Why the line must end; None where the source ended as it should."""
+        if self.failure is None:
+            return None
+        error = FaultError(
+            "the source failed and the line ended",
+            where=f"source {self.feed.name}",
+            expected="frames",
+            found=f"{type(self.failure).__name__}: {self.failure}",
+        )
+        error.__cause__ = self.failure
+        return error
 
     def join(self, timeout_s: float) -> None:
         """Wait for the reader; longer only where the source does not answer."""
@@ -159,8 +186,7 @@ class Capture:
 
     def answered(self, inspection: Inspection) -> None:
         """Tell the source what became of its frame, where it wants to know."""
-        reader = self._reader
-        tell = getattr(reader.source if reader else None, "answered", None)
+        tell = getattr(self.source, "answered", None)
         if tell is None:
             return
         try:
@@ -196,7 +222,7 @@ class Capture:
             raise FaultError("the source gave no frame", expected="Frame", found=type(frame))
         with self._lock:
             if self._reader is not reader:
-                if self._reader is not None or self.is_over:
+                if self._reader is not None or self.is_over or self.stopping:
                     return False
                 self._left.remove(reader)  # it woke, and nobody else reads
                 self._reader, self._retry_at = reader, None
@@ -280,7 +306,8 @@ class Capture:
             self._why = self._why if self._slow and why else why
             return
         before, self._state, self._why, self._since = self._state, state, why, utc_now()
-        if not (before == "starting" and state == "running"):
+        as_it_should = state == "running" if before == "starting" else state == "ended" and not why
+        if not as_it_should or (state == "ended" and self.is_live):
             self._note(f"{before} -> {state}" + (f": {why}" if why else ""))
         if state == "degraded":
             self._on_lost(f"source {self.feed.name}: {why}")

@@ -22,6 +22,8 @@ class Source(Protocol):
     `expects_frames` (bool; left out: as `is_live`): False where silence is no failure, as of a
     camera that the machine triggers, or of uploads;
     `has_end` (bool; left out: not `is_live`): True where a live source ends as it should;
+    `begin(bundle)`: told which bundle judges, before it is opened and after a change;
+    `stop()`: asked from another thread to yield no more;
     `answered(inspection)`: told of what became of its frame once it is journaled, in the thread of
     the journal: it must return at once.
     """

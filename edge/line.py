@@ -108,6 +108,7 @@ class Line:
                 partial(self._source_event, feed.name),
                 self._source_ended,
                 partial(self._outbox.fail_safe, self.actions.fault),
+                prepare=self._prepare,
             )
             for feed in feeds
         ]
@@ -213,7 +214,7 @@ class Line:
         """
         self._require_running()
         try:
-            return self._changeover.swap(path)
+            return self._changed(self._changeover.swap(path))
         except QCError as error:
             self._event("swap refused", {"bundle": str(path), "why": error.message})
             raise
@@ -228,7 +229,13 @@ class Line:
             UsageError: nothing was taken over since the line started, or it was taken back.
         """
         self._require_running()
-        return self._changeover.rollback()
+        return self._changed(self._changeover.rollback())
+
+    def _changed(self, bundle_id: str) -> str:
+        for capture in self._captures:
+            if capture.source is not None:
+                self._prepare(capture.source)
+        return bundle_id
 
     def _require_running(self) -> None:
         if not self._overseer.is_running or self._stop_at is not None:
@@ -306,8 +313,7 @@ class Line:
         finally:
             self._clerk.close(0)
         for capture in self._captures:
-            if capture.failure is not None and self._failure is None:
-                self._failure = _source_failure(capture)
+            self._failure = self._failure or capture.fatal
         if self._failure is None and self._account.in_flight:
             left = self._account.in_flight
             self._failure = FaultError("frames were left without a verdict or a drop", found=left)
@@ -325,6 +331,10 @@ class Line:
         self._clerk.tell(partial(self.journal.event, kind, detail))
 
     # the threads of the captures
+
+    def _prepare(self, source: Source) -> None:
+        if hasattr(source, "begin"):
+            source.begin(self.bundle)
 
     def _hand_over(self, lane: str, frame: Frame) -> None:
         if not self._account.captured():
@@ -379,15 +389,3 @@ class Line:
                 self.on_inspection(inspection)
             except Exception as error:  # noqa: BLE001 - a callback is foreign code; it is reported
                 self._callback_error = f"on_inspection: {words_of(error)}"
-
-
-def _source_failure(capture: Capture) -> FaultError:
-    error = capture.failure
-    failure = FaultError(
-        "the source failed and the line ended",
-        where=f"source {capture.feed.name}",
-        expected="frames",
-        found=f"{type(error).__name__}: {error}",
-    )
-    failure.__cause__ = error
-    return failure

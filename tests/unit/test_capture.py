@@ -192,7 +192,7 @@ def test_silence_is_no_failure_where_frames_are_not_expected(benches: list[Bench
     bench = Bench([shot(), waits])
     benches.append(bench)
     camera = bench.make()
-    camera.expects_frames = False  # type: ignore[attr-defined]
+    camera.expects_frames = False
     found = Watched(Feed(camera, bench.make))
     found.until(1)
     bench.idle.wait(5)

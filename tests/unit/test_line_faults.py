@@ -119,7 +119,6 @@ def test_one_source_hangs_and_the_other_goes_on(
     right = Bench([shot(200)] * 20 + [waits], source_id="right")
     sink = Told()
     feeds = [Feed(b.make(), b.make, kind="toy", stall_s=QUICK_S) for b in (left, right)]
-    right.made[0].expects_frames = False  # type: ignore[attr-defined]
     running = Running(Line(bundle, FirstPixel(), feeds, journal, sinks={"a": sink}))
     running.until(lambda s: s.state == "degraded" and s.sources[0].state == "degraded")
     running.until(lambda s: s.captured == 24 and s.in_flight == 0 and s.state == "running")
@@ -299,7 +298,6 @@ def test_a_second_stop_drops_what_waits_at_once(
     line = Line(bundle, slow, [Feed(bench.make(), bench.make)], journal)
     running = Running(line)
     running.until(lambda s: s.captured == 6 and s.in_flight == 0)
-    bench.made[0].expects_frames = False  # type: ignore[attr-defined]
     slow.delay_s = 0.3
     bench.over.set()
     bench.scripts = ([shot()] * 6 + [waits],)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from toy_line import frame, picture
@@ -38,7 +39,8 @@ def hangs(camera: Camera) -> Frame | None:
 
 
 def waits(camera: Camera) -> None:
-    """A source that is told to end: silent till then."""
+    """Until it is told to end; this silence is no failure."""
+    camera.expects_frames = False
     camera.bench.idle.set()
     camera.bench.over.wait(20)
 
@@ -71,6 +73,7 @@ class Camera:
     def __init__(self, bench: Bench, script: list[Step], source_id: str = "toy") -> None:
         self.bench, self.script, self.source_id = bench, script, source_id
         self.closed = False
+        self.expects_frames = True
         self.told: list[Inspection] = []
 
     def __enter__(self) -> Camera:
@@ -87,9 +90,7 @@ class Camera:
             yield given
 
     def numbered(self, given: Frame) -> Frame:
-        import dataclasses
-
-        return dataclasses.replace(given, source_id=self.source_id)
+        return replace(given, source_id=self.source_id)
 
     def answered(self, inspection: Inspection) -> None:
         self.told.append(inspection)

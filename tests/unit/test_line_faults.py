@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 from toy_line import FirstPixel, Frames, Told, accounted, frame, picture, seal, wait_until
-from toy_sources import Bench, breaks, hangs, shot, waits
+from toy_sources import Bench, Camera, breaks, hangs, shot, waits
 
+from edge.account import LineReport
 from edge.feed import Feed
-from edge.line import Line, LineReport
+from edge.line import STOPPED, Line
 from edge.watchdog import Budget
 from qc.bundle import Bundle
 from qc.errors import FaultError
 from qc.journal import BATCH, Journal, JournalWriter
-from qc.types import Image, Inspection, Prediction, Verdict
+from qc.types import Frame, Image, Inspection, Prediction, Verdict
 
 QUICK_S = 0.15
 """Takes the place of the 1.8 s after which a source is degraded."""
@@ -74,8 +75,12 @@ class Running:
 
         wait_until(looked)
 
-    def stop(self) -> LineReport:
+    def stop(self, *benches: Bench) -> LineReport:
+        """Stop the line, and then the cameras that wait for it."""
         self.line.stop()
+        wait_until(lambda: all(capture.stopping for capture in self.line._captures))
+        for bench in benches:
+            bench.over.set(), bench.let_go.set()
         return self.stop_when_done()
 
     def stop_when_done(self) -> LineReport:
@@ -120,7 +125,6 @@ def test_one_source_hangs_and_the_other_goes_on(
     sink = Told()
     feeds = [Feed(b.make(), b.make, kind="toy", stall_s=QUICK_S) for b in (left, right)]
     running = Running(Line(bundle, FirstPixel(), feeds, journal, sinks={"a": sink}))
-    running.until(lambda s: s.state == "degraded" and s.sources[0].state == "degraded")
     running.until(lambda s: s.captured == 24 and s.in_flight == 0 and s.state == "running")
     status = running.line.status()
     assert [(s.source_id, s.state, s.frames, s.reopened) for s in status.sources] == [
@@ -128,8 +132,7 @@ def test_one_source_hangs_and_the_other_goes_on(
         ("right", "running", 20, 0),
     ]
     assert running.line.latest("right").verdict is Verdict.NG  # type: ignore[union-attr]
-    left.over.set(), right.over.set(), left.let_go.set()
-    report = running.stop()
+    report = running.stop(left, right)
     assert (report.ok, report.ng) == (4, 20) and accounted(report, path)
     told = [e.detail for e in Journal(path).events() if e.kind == "source"]
     assert told[0]["source"] == "left" and "running -> degraded: no frame" in told[0]["what"]
@@ -144,8 +147,7 @@ def test_a_camera_that_is_unplugged_and_comes_back(
     bench = Bench([shot(), breaks], [breaks], [breaks], [shot(), shot(image=False), shot(), waits])
     running = Running(Line(bundle, FirstPixel(), [Feed(bench.make(), bench.make)], journal))
     running.until(lambda s: s.captured == 4 and s.in_flight == 0)
-    bench.over.set()
-    report = running.stop()
+    report = running.stop(bench)
     assert (report.ok, report.fault) == (3, 1) and accounted(report, path)
 
 
@@ -159,8 +161,7 @@ def test_a_fast_source_takes_no_room_of_a_slow_one(
     line = Line(bundle, FirstPixel(0.005), feeds, journal, policy="latest", queue_size=2)
     running = Running(line)
     running.until(lambda s: s.captured == 402 and s.in_flight == 0)
-    fast.over.set(), slow.over.set()
-    report = running.stop()
+    report = running.stop(fast, slow)
     assert accounted(report, path) and sum(report.dropped.values()) > 300
     assert sum(r.source_id == "slow" for r in Journal(path).rows(limit=500)) == 2
 
@@ -240,8 +241,7 @@ def test_the_fault_of_a_late_verdict_does_not_wait_for_the_verdict(
     assert stuck.let_go.is_set() is False
     stuck.let_go.set()
     running.until(lambda s: s.captured == 2 and s.in_flight == 0)
-    bench.over.set()
-    report = running.stop()
+    report = running.stop(bench)
     assert report.fault >= 1 and report.ok + report.fault == 2 and accounted(report, path)
     last = Journal(path).rows(newest_first=False)[0]
     assert last.reason.startswith("no verdict ") and "deadline 50 ms" in last.reason
@@ -293,23 +293,26 @@ def test_scores_that_are_no_numbers_and_corrupt_frames_are_faults(
 def test_a_second_stop_drops_what_waits_at_once(
     bundle: Bundle, path: Path, journal: JournalWriter
 ) -> None:
-    bench = Bench([shot()] * 6 + [waits])
     slow = FirstPixel()
+
+    def slower(camera: Camera) -> Frame:
+        slow.delay_s = 0.3
+        return shot()(camera)
+
+    bench = Bench([slower, *[shot()] * 5, waits])
     line = Line(bundle, slow, [Feed(bench.make(), bench.make)], journal)
     running = Running(line)
-    running.until(lambda s: s.captured == 6 and s.in_flight == 0)
-    slow.delay_s = 0.3
-    bench.over.set()
-    bench.scripts = ([shot()] * 6 + [waits],)
-    bench.over.clear()
-    running.until(lambda s: s.captured == 12)
+    running.until(lambda s: s.captured == 6)
     start = time.monotonic()
     line.stop()
     line.stop(at_once=True)
-    bench.over.set()
-    report = running.stop()
-    assert time.monotonic() - start < 1.5
-    assert report.captured == 12 and sum(report.dropped.values()) >= 4 and accounted(report, path)
+    report = running.stop(bench)
+    assert time.monotonic() - start < 1.5 and report.ok <= 2
+    assert (
+        report.captured == 6
+        and report.dropped == {STOPPED: 6 - report.ok}
+        and accounted(report, path)
+    )
 
 
 def test_a_journal_that_takes_nothing_ends_the_line(

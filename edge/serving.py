@@ -30,6 +30,9 @@ STOP_S = 3.0
 
 MAX_CONNECTIONS = 64
 
+MAX_NAME = 200
+"""Characters of a part's or lot's name."""
+
 
 class Server:
     """Serves one address, `POST path`, until it is stopped.
@@ -171,6 +174,34 @@ def _guarded(path: str, endpoint: Endpoint, token: str | None, local: bool) -> S
         middleware=[hosts],
         exception_handlers={Exception: broken},
     )
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
+    """A request that is answered with an error.
+
+    Args:
+        status: of HTTP.
+        kind, message: of the error in the answer.
+    """
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        self.status, self.kind, self.message = status, kind, message
+
+
+def named_in(request: Request) -> tuple[str | None, str | None]:
+    """Part and lot that a request names, in its query or its headers; None where it does not.
+
+    Raises:
+        Refused: too long, or not printable.
+    """
+    return _name(request, "part_id", "x-part-id"), _name(request, "lot", "x-lot")
+
+
+def _name(request: Request, key: str, header: str) -> str | None:
+    name = request.query_params.get(key) or request.headers.get(header)
+    if name is not None and (len(name) > MAX_NAME or not name.isprintable()):
+        raise Refused(400, "usage", f"{key}: expected up to {MAX_NAME} printable characters")
+    return name or None
 
 
 def problem(kind: str, message: str, **more: Any) -> dict[str, Any]:

@@ -14,23 +14,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from edge.inspect import overlay_of
-from edge.serving import problem
-from qc.errors import DataError, QCError, printable
+from edge.serving import Refused, named_in, problem
+from qc.errors import DataError, QCError
 from qc.imageio import decode_image
 from qc.types import Frame, Inspection, Verdict
 
 if TYPE_CHECKING:
     from edge.sources.http_upload import Source
 
-MAX_NAME = 200
-"""Characters of a part's or lot's name."""
-
 _NO_BUNDLE = "there is no overlay: the source was not told which bundle judges"
-
-
-class _Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        self.status, self.kind, self.message = status, kind, message
 
 
 class Uploads:
@@ -46,9 +38,9 @@ class Uploads:
         self.under_way += 1
         try:
             if full:
-                raise _Refused(429, "full", f"{self.source.queue} uploads are under way")
+                raise Refused(429, "full", f"{self.source.queue} uploads are under way")
             return await self._inspect(request)
-        except _Refused as no:
+        except Refused as no:
             headers = {"Retry-After": "1"} if no.status in (429, 503) else None
             return JSONResponse(problem(no.kind, no.message), no.status, headers)
         finally:
@@ -59,16 +51,16 @@ class Uploads:
         wants_png = "image/png" in request.headers.get("accept", "")
         wants_overlay = wants_png or request.query_params.get("overlay", "0") not in ("", "0")
         if wants_overlay and source.bundle is None:
-            raise _Refused(501, "usage", _NO_BUNDLE)
-        part_id, lot = _name(request, "part_id", "x-part-id"), _name(request, "lot", "x-lot")
+            raise Refused(501, "usage", _NO_BUNDLE)
+        part_id, lot = named_in(request)
         data = _picture(request.headers.get("content-type", ""), await self._body(request))
         try:
             image = await run_in_threadpool(decode_image, data, "the upload", listen=True)
         except DataError as error:
-            raise _Refused(400, error.kind, str(error)) from error
+            raise Refused(400, error.kind, str(error)) from error
         taken = source.take(image, part_id, lot)
         if taken is None:
-            raise _Refused(429, "full", "the line takes no more pictures now")
+            raise Refused(429, "full", "the line takes no more pictures now")
         frame, future = taken
         try:
             inspection = await asyncio.wait_for(asyncio.wrap_future(future), source.timeout_s)
@@ -84,7 +76,7 @@ class Uploads:
 
     async def _body(self, request: Request) -> bytes:
         limit = self.source.max_bytes
-        too_large = _Refused(413, "data", f"the upload has more than {limit / 1e6:g} MB")
+        too_large = Refused(413, "data", f"the upload has more than {limit / 1e6:g} MB")
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
             raise too_large
@@ -95,7 +87,7 @@ class Uploads:
                 if len(body) > limit:
                     raise too_large
         except ClientDisconnect as error:
-            raise _Refused(400, "data", "the upload was broken off") from error
+            raise Refused(400, "data", "the upload was broken off") from error
         return bytes(body)
 
     def _answer(self, inspection: Inspection, wants_overlay: bool, wants_png: bool) -> Response:
@@ -153,13 +145,6 @@ def _late(frame: Frame, why: str) -> Response:
     return JSONResponse(problem("fault", why, **facts), 503, {"Retry-After": "1"})
 
 
-def _name(request: Request, key: str, header: str) -> str | None:
-    name = request.query_params.get(key) or request.headers.get(header)
-    if name is not None and (len(name) > MAX_NAME or not name.isprintable()):
-        raise _Refused(400, "usage", f"{key}: expected up to {MAX_NAME} printable characters")
-    return printable(name) if name else None
-
-
 def _picture(content_type: str, body: bytes) -> bytes:
     """The image file of a request: its body, or the first file of a form."""
     kind = content_type.split(";")[0].strip().lower()
@@ -169,11 +154,11 @@ def _picture(content_type: str, body: bytes) -> bytes:
             found = part.get_payload(decode=True) if part.get_filename() is not None else None
             if isinstance(found, bytes):
                 return found
-        raise _Refused(400, "data", "there is no file in the form")
+        raise Refused(400, "data", "there is no file in the form")
     if kind and not kind.startswith("image/") and kind not in _ANY:
-        raise _Refused(415, "data", f"expected an image or a form with one, found {kind}")
+        raise Refused(415, "data", f"expected an image or a form with one, found {kind}")
     if not body:
-        raise _Refused(400, "data", "there is no image: the body is empty")
+        raise Refused(400, "data", "there is no image: the body is empty")
     return body
 
 

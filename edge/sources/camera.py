@@ -20,7 +20,6 @@ from pydantic import Field
 from edge.sources._frames import Framer
 from edge.sources._newest import Capture, Newest
 from qc.errors import DataError, FaultError
-from qc.quiet import quiet_stderr
 from qc.tables import Table
 from qc.types import Frame
 
@@ -57,7 +56,7 @@ class Source:
         gain: in the unit of the driver.
         triggered: the machine triggers the camera: silence is no failure.
         source_id: the name of this source in the journal.
-        capture: opens a device; `cv2.VideoCapture`.
+        capture: opens a device; None: `cv2.VideoCapture`.
     """
 
     is_live = True
@@ -74,7 +73,7 @@ class Source:
         gain: float | None = None,
         triggered: bool = False,
         source_id: str = "camera",
-        capture: Callable[[int | str], Capture] = cv2.VideoCapture,
+        capture: Callable[[int | str], Capture] | None = None,
     ) -> None:
         self.device = device
         self.width, self.height, self.fps = width, height, fps
@@ -83,7 +82,7 @@ class Source:
         self.expects_frames = not triggered
         self.source_id = source_id
         self.where = f"source '{source_id}', camera {device}"
-        self._open = capture
+        self._open = capture or _opencv
         self._newest: Newest | None = None
 
     def __enter__(self) -> Self:
@@ -93,8 +92,7 @@ class Source:
             FaultError: it cannot be opened.
             DataError: it refuses a setting.
         """
-        with quiet_stderr():
-            capture = self._open(self.device)
+        capture: Capture = self._open(self.device)
         try:
             if not capture.isOpened():
                 raise FaultError(
@@ -172,6 +170,10 @@ class Source:
                 expected=words(asked),
                 found=words(got),
             )
+
+
+def _opencv(device: int | str) -> Any:
+    return cv2.VideoCapture(device)
 
 
 def _four(code: float) -> str:

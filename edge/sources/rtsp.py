@@ -11,7 +11,7 @@ sensor and that, its own buffer and the network, is not known here.
 from __future__ import annotations
 
 import os
-import threading
+import socket
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, Self
@@ -20,15 +20,12 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import cv2
 from pydantic import Field
 
+from edge.sources._ffmpeg import open_ffmpeg
 from edge.sources._frames import Framer
 from edge.sources._newest import Newest
 from qc.errors import FaultError, UsageError
-from qc.quiet import quiet_stderr
 from qc.tables import Table
 from qc.types import Frame
-
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_ONE_OPENS = threading.Lock()
 
 
 class Options(Table):
@@ -122,26 +119,20 @@ class Source:
         return self._newest.skipped if self._newest else 0
 
     def _connected(self) -> cv2.VideoCapture:
-        # FFmpeg's own options go through the environment of the process, one opening at a time
+        host = urlsplit(self._url)
+        try:  # before FFmpeg does: it has no limit for this and keeps other sources waiting
+            socket.getaddrinfo(host.hostname, host.port or 554)
+        except OSError as error:
+            raise FaultError(
+                "the name of the camera is not known", where=self.where, found=error.strerror
+            ) from error
+        parameters = [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(self.open_timeout_s * 1000)),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(self.read_timeout_s * 1000)),
+            *(cv2.CAP_PROP_N_THREADS, 1),  # each more holds back one picture
+        ]
         options = f"rtsp_transport;{self.transport}|fflags;nobuffer+discardcorrupt|flags;low_delay"
-        with _ONE_OPENS, quiet_stderr():
-            before = os.environ.get(_OPTIONS)
-            os.environ[_OPTIONS] = options
-            try:
-                return cv2.VideoCapture(
-                    self._url,
-                    cv2.CAP_FFMPEG,
-                    [
-                        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(self.open_timeout_s * 1000)),
-                        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(self.read_timeout_s * 1000)),
-                        *(cv2.CAP_PROP_N_THREADS, 1),  # each more holds back one picture
-                    ],
-                )
-            finally:
-                if before is None:
-                    del os.environ[_OPTIONS]
-                else:
-                    os.environ[_OPTIONS] = before
+        return open_ffmpeg(self._url, parameters, options, timeout_s=self.open_timeout_s)
 
 
 def _address(

@@ -14,9 +14,9 @@ from typing import Self
 import cv2
 from pydantic import Field
 
+from edge.sources._ffmpeg import open_ffmpeg
 from edge.sources._frames import Framer
 from qc.errors import DataError, printable
-from qc.quiet import quiet_stderr
 from qc.tables import Table
 from qc.types import Frame
 
@@ -98,10 +98,7 @@ class Source:
         if not self.path.is_file():
             what = "a folder" if self.path.is_dir() else "nothing"
             raise DataError("there is no such video", where=self.path, found=what)
-        with quiet_stderr():
-            capture = cv2.VideoCapture(
-                str(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_ORIENTATION_AUTO, 1]
-            )
+        capture = open_ffmpeg(str(self.path), [cv2.CAP_PROP_ORIENTATION_AUTO, 1])
         if not capture.isOpened():
             raise DataError("the file cannot be read as a video", where=self.path)
         return capture

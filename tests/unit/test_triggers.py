@@ -20,6 +20,7 @@ from training.datasets.drawn import KINDS, draw_part, make_lot
 
 VIEW = 240
 HEIGHT = 120
+PLAIN = {"http": {"port": 0}}
 
 
 def frame(image: Image | None, at_s: float = 0.0) -> Frame:
@@ -210,5 +211,8 @@ def test_motion_fires_once_for_each_rest() -> None:
 
 @pytest.mark.parametrize("name", names("trigger"))
 def test_a_frame_without_a_picture_does_not_stop_a_trigger(name: str) -> None:
-    trigger = resolve("trigger", name).Trigger()
-    assert trigger.fires(frame(None)) is isinstance(trigger, every.Trigger)
+    trigger = resolve("trigger", name).Trigger(**PLAIN.get(name, {}))
+    try:
+        assert trigger.fires(frame(None)) is isinstance(trigger, every.Trigger)
+    finally:
+        getattr(trigger, "close", lambda: None)()

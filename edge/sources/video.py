@@ -98,7 +98,8 @@ class Source:
         if not self.path.is_file():
             what = "a folder" if self.path.is_dir() else "nothing"
             raise DataError("there is no such video", where=self.path, found=what)
-        capture = open_ffmpeg(str(self.path), [cv2.CAP_PROP_ORIENTATION_AUTO, 1])
+        capture = open_ffmpeg(str(self.path), ())
         if not capture.isOpened():
             raise DataError("the file cannot be read as a video", where=self.path)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         return capture

@@ -178,32 +178,51 @@ def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
         FaultError: the file cannot be written.
     """
     target = Path(path)
-    image_like = rgb.ndim == 2 or (rgb.ndim == 3 and rgb.shape[2] == 3)
-    if rgb.dtype != np.uint8 or not image_like or rgb.size == 0:
-        raise DataError(
-            "array is not an image",
-            where=target,
-            expected="(H, W, 3) or (H, W) uint8",
-            found=f"{rgb.shape} {rgb.dtype}",
-        )
-    try:
-        ok, encoded = cv2.imencode(
-            ".png", rgb if rgb.ndim == 2 else np.ascontiguousarray(rgb[..., ::-1])
-        )
-    except cv2.error as error:
-        raise FaultError(f"PNG cannot be encoded ({error.err})", where=target) from error
-    if not ok:
-        raise FaultError("PNG cannot be encoded", where=target)
+    encoded = png_bytes(rgb, where=target)
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")  # a name may be as long as it gets
     try:
         with partial.open("xb") as file:
-            file.write(encoded.tobytes())
+            file.write(encoded)
         partial.replace(target)
     except OSError as error:
         _remove(partial)
         raise FaultError(
             f"image cannot be written ({error.strerror or error})", where=target
         ) from error
+
+
+def png_bytes(
+    rgb: NDArray[np.uint8], *, where: object = None, compression: int | None = None
+) -> bytes:
+    """An image as the bytes of a PNG file.
+
+    Args:
+        rgb: RGB `(H, W, 3)` or grey `(H, W)`, uint8.
+        where: what an error names.
+        compression: 1 (fast) to 9 (small); None: OpenCV's choice.
+
+    Raises:
+        DataError: the array is not an image.
+        FaultError: it cannot be encoded.
+    """
+    image_like = rgb.ndim == 2 or (rgb.ndim == 3 and rgb.shape[2] == 3)
+    if rgb.dtype != np.uint8 or not image_like or rgb.size == 0:
+        raise DataError(
+            "array is not an image",
+            where=where,
+            expected="(H, W, 3) or (H, W) uint8",
+            found=f"{rgb.shape} {rgb.dtype}",
+        )
+    told = [] if compression is None else [cv2.IMWRITE_PNG_COMPRESSION, compression]
+    try:
+        ok, encoded = cv2.imencode(
+            ".png", rgb if rgb.ndim == 2 else np.ascontiguousarray(rgb[..., ::-1]), told
+        )
+    except cv2.error as error:
+        raise FaultError(f"PNG cannot be encoded ({error.err})", where=where) from error
+    if not ok:
+        raise FaultError("PNG cannot be encoded", where=where)
+    return encoded.tobytes()
 
 
 def _remove(path: Path) -> None:

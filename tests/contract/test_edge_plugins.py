@@ -154,7 +154,7 @@ def test_a_line_runs_with_it(
 ) -> None:
     told = _sink(sink, tmp_path / "out", bundle)
     with JournalWriter(tmp_path / "journal", bundle.manifest, "toy 1.0") as journal:
-        line = Line(bundle, FirstPixel(), _source(name, parts), journal, sinks=[told])
+        line = Line(bundle, FirstPixel(), _source(name, parts), journal, sinks={"told": told})
         report = line.run()
     assert (report.captured, report.ok, report.ng) == (PARTS, PARTS - 1, 1)
     assert report.sink_errors == () and sum(report.dropped.values()) == 0

@@ -194,7 +194,7 @@ def test_a_line_from_folder_to_sinks(tmp_path: Path, parts: Path, bundle: Bundle
     write_png(parts / "b" / "lot03_0002.png", picture(255))
     table, out = tmp_path / "t.csv", tmp_path / "out"
     with JournalWriter(tmp_path / "j", bundle.manifest, "toy 1.0") as journal:
-        sinks = [csv_file.Sink(table, bundle), folder.Sink(out, bundle)]
+        sinks = {"a": csv_file.Sink(table, bundle), "b": folder.Sink(out, bundle)}
         report = Line(bundle, FirstPixel(), Source(parts), journal, sinks=sinks).run()
     assert (report.captured, report.ok, report.ng, report.fault) == (5, 3, 1, 1)
     assert report.sink_errors == ()

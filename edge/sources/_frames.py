@@ -70,6 +70,20 @@ class Framer:
             fault=fault,
         )
 
+    def fault(self, why: str, *, part_id: str | None = None) -> Frame:
+        """The next frame, which could not be had."""
+        self.count += 1
+        at = utc_now()
+        return Frame(
+            image=None,
+            frame_id=frame_id(at, self.count),
+            source_id=self.source_id,
+            captured_at=at,
+            monotonic_ns=time.monotonic_ns(),
+            part_id=part_id,
+            fault=why,
+        )
+
 
 def frame_id(at: datetime, number: int) -> str:
     """An id that no other session of the source gives: the time, and the number within it."""

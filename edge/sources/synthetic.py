@@ -76,6 +76,7 @@ class Source:
         self.resize_after, self.close_after = resize_after, close_after
         self.source_id = source_id
         self.is_live = self.expects_frames = rate_hz is not None
+        self.has_end = count is not None
         self.pictures = draw(size_hw, seed)
 
     def __enter__(self) -> Self:

@@ -89,7 +89,7 @@ class Again:
 class OneInTwenty:
     """The model's pass as it is, with a score that flags one part in twenty.
 
-    Pictures of the golden inputs keep their score, so that the line's replay still proves the model.
+    The golden inputs keep their scores, so that the line's replay still proves the model.
     """
 
     def __init__(self, predictor: Predictor, bundle: Bundle) -> None:
@@ -331,9 +331,7 @@ def _golden_files(bundle: Bundle, folder: Path) -> list[Path]:
     return files([folder])
 
 
-def _count_for(
-    bundle: Bundle, predictor: Predictor, paths: Sequence[Path], seconds: float
-) -> int:
+def _count_for(bundle: Bundle, predictor: Predictor, paths: Sequence[Path], seconds: float) -> int:
     """How many pictures the bare loop reads in so many seconds; at least what flags one part."""
     few = max(FLAGGED_EVERY, len(paths))
     return max(FLAGGED_EVERY, round(bare_fps(bundle, predictor, paths, min(few, 100)) * seconds))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import cv2
-import numpy as np
 
 from edge.inspect import overlay_of
 from edge.live import Watched
@@ -73,7 +72,7 @@ class Window:
             return  # a swap came between: the next part has the new scale
         overlay = overlay_of(inspection, manifest)
         if overlay is not None:
-            cv2.imshow(source_id, np.ascontiguousarray(overlay[..., ::-1]))
+            cv2.imshow(source_id, cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
             shown[source_id] = inspection.inspection_id
 
 

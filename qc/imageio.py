@@ -41,6 +41,12 @@ MASK_THRESHOLD = 127
 """A mask pixel above it is defect; masks in the wild are not binary."""
 
 _BAND = 256
+# Half the bytes and half the time of the default on pictures with plain areas. An OpenCV before
+# 4.12 has no choice of filter, and takes longer with the others alone.
+_PNG = []
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):
+    _PNG += [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    _PNG += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
 _WITHOUT_CHECKSUM = (b"\xff\xd8", b"II", b"MM")
 _COMPLAINT = re.compile(
     r"(Corrupt JPEG data: (?!\d+ extraneous bytes).+|Premature end of JPEG.+|TIFF_Error .+)"
@@ -185,9 +191,8 @@ def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
             found=f"{rgb.shape} {rgb.dtype}",
         )
     try:
-        ok, encoded = cv2.imencode(
-            ".png", rgb if rgb.ndim == 2 else np.ascontiguousarray(rgb[..., ::-1])
-        )
+        bgr = rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        ok, encoded = cv2.imencode(".png", bgr, _PNG)
     except cv2.error as error:
         raise FaultError(f"PNG cannot be encoded ({error.err})", where=target) from error
     if not ok:

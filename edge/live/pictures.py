@@ -65,7 +65,7 @@ class Pictures:
             return None
         if overlay is None:
             return None
-        bgr = np.ascontiguousarray(overlay[..., ::-1])
+        bgr = cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)
         ok, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         return encoded.tobytes() if ok else None
 

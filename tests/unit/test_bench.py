@@ -1,4 +1,4 @@
-"""`qc bench`: one part in twenty is flagged, both sides judge every picture, and starts are timed."""
+"""`qc bench`: one part in twenty is flagged, both sides judge every picture, starts are timed."""
 
 from __future__ import annotations
 

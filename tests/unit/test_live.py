@@ -1,4 +1,4 @@
-"""The line's page: what it answers, that it draws only for who watches, and that it ends in time."""
+"""The line's page: what it answers, that it draws only for who watches, that it ends in time."""
 
 from __future__ import annotations
 
@@ -139,9 +139,7 @@ def test_health_has_the_keys_of_the_account(server: LiveServer, line: FakeLine) 
 
 
 @pytest.mark.parametrize("state", ["degraded", "stopping"])
-def test_health_is_503_when_not_all_is_well(
-    server: LiveServer, line: FakeLine, state: str
-) -> None:
+def test_health_is_503_when_not_all_is_well(server: LiveServer, line: FakeLine, state: str) -> None:
     line.now = status_of(state=state)
     code, body, _ = get(server, "health")
     assert code == 503 and json.loads(body)["state"] == state
@@ -204,9 +202,7 @@ def test_live_picture_shows_the_overlay_once_and_the_next_when_there_is_one(
     assert get(server, "live/cam.jpg")[1].startswith(b"\xff\xd8")
 
 
-def test_live_picture_comes_at_most_ten_times_a_second(
-    server: LiveServer, line: FakeLine
-) -> None:
+def test_live_picture_comes_at_most_ten_times_a_second(server: LiveServer, line: FakeLine) -> None:
     line.fresh = True
     begun = time.monotonic()
     parts(server, 4)
@@ -238,9 +234,7 @@ def test_large_frame_is_drawn_small_and_other_bundle_without_heat(line: FakeLine
     assert redness(replace(line.shown, image=grey, bundle_id="swapped")) < 1
 
 
-def test_line_that_raises_is_a_500_and_the_server_lives(
-    server: LiveServer, line: FakeLine
-) -> None:
+def test_line_that_raises_is_a_500_and_the_server_lives(server: LiveServer, line: FakeLine) -> None:
     line.error = RuntimeError("no status")
     code, body, _ = get(server, "health")
     assert code == 500 and "no status" in json.loads(body)["error"]

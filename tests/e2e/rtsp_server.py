@@ -1,7 +1,7 @@
-"""A network camera on loopback, for Debian's own Python: `rtsp_server.py PORT CODEC [USER:PASSWORD]`.
+"""A network camera on loopback, for Debian's Python: `rtsp_server.py PORT CODEC [USER:PASSWORD]`
 
-It serves /cam at 25 pictures a second, 384 x 48 pixels. Each shows the monotonic clock of its making
-in milliseconds: 24 blocks, white for 1, the highest bit first. CODEC is "jpeg" or "h264".
+It serves /cam at 25 pictures a second, 384 x 48 pixels. Each shows the monotonic clock of its
+making in milliseconds: 24 blocks, white for 1, the highest bit first. CODEC is "jpeg" or "h264".
 """
 
 import sys

@@ -27,7 +27,6 @@ keys_app = typer.Typer(help="Make keys, and sign bundles with them.", no_args_is
 app.add_typer(keys_app, name="keys")
 app.add_typer(journal_app, name="journal")
 app.add_typer(line_app, name="line")
-app.command()(run)
 
 DataOption = Annotated[
     Path | None,
@@ -361,6 +360,9 @@ def inspect(
         load("edge", "edge.commands:inspect")(
             running, bundle, paths, out, key or (), occlusion=occlusion
         )
+
+
+app.command()(run)
 
 
 @app.command()

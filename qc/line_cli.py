@@ -1,4 +1,4 @@
-"""The options of `qc run` and `qc line`; the work is in `edge.line_commands`, loaded when it is used."""
+"""The options of `qc run` and `qc line`; the work is in `edge.line_commands`, loaded when used."""
 
 from __future__ import annotations
 

@@ -320,8 +320,11 @@ class JournalWriter:
                 ready += [(event, event.row) for event in self._pending]
                 self._pending.clear()
                 ready.append((entry, row))
+            self._keeper.settle()
         except (QCError, ValueError, TypeError) as error:
             failure = error
+        ready += [(event, event.row) for event in self._pending]
+        self._pending.clear()
         written: list[_Waiting] = []
         self._chain.begin()
         try:

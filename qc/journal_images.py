@@ -94,6 +94,7 @@ class ImageKeeper:
         self._on_change = on_change
         self._on_kept = on_kept
         self._not_before = 0.0
+        self._touched: set[Path] = set()
 
     def sampled(self, inspection: Inspection) -> bool | None:
         """Of an OK part, whether its picture is drawn; None of the others."""
@@ -120,6 +121,16 @@ class ImageKeeper:
         self._change("")
         self._on_kept(len(data))
         return KeptImage(file.relative_to(self._root).as_posix(), sha256(data).hexdigest())
+
+    def settle(self) -> None:
+        """Wait until the disk has the names of what was kept; before the rows are committed."""
+        if self.durability == "full":
+            try:
+                for folder in self._touched:
+                    _sync_folder(folder)
+            except OSError as error:
+                self._change(f"the disk does not take the pictures: {error.strerror or error}")
+        self._touched.clear()
 
     def look_again(self) -> None:
         """Notice that there is room again, also where no part is flagged meanwhile."""
@@ -167,8 +178,7 @@ class ImageKeeper:
             finally:
                 os.close(number)
             partial.replace(file)
-            if self.durability == "full":
-                _sync_folder(file.parent)
+            self._touched.add(file.parent)
         except OSError:
             partial.unlink(missing_ok=True)
             raise
@@ -178,9 +188,7 @@ class ImageKeeper:
 
     def _make(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        if self.durability == "full":
-            _sync_folder(folder.parent)
-            _sync_folder(folder.parent.parent)
+        self._touched |= {folder.parent, folder.parent.parent}
 
 
 _SHORT = "the disk has less than"

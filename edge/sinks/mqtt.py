@@ -194,7 +194,10 @@ class Sink:
         return state_bytes(self._line, state, action, why, utc_now())
 
     def _publish(self, topic: str, body: bytes, timeout_s: float, retain: bool = False) -> None:
-        """Publish and wait; what was broken off is waited for again and not published twice."""
+        """Publish and wait; told again, what has no answer yet is waited for, not published anew.
+
+        paho sends it again by itself when the connection is mended, as the standard asks.
+        """
         with self._changed:
             self._require_connection()
         if self._pending is None or self._pending[0] != body:
@@ -210,9 +213,9 @@ class Sink:
             reason = self._taken.get(mid)
             if reason is None and done:
                 self._require_connection()
-            self._pending = None
         if reason is None:
             raise self._fault("the broker did not take it", f"an answer within {timeout_s:g} s")
+        self._pending = None
         if reason.is_failure:
             if reason.value in MESSAGE_AT_FAULT:
                 raise DataError("the broker finds it at fault", where=self.host, found=reason)

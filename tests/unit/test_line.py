@@ -309,6 +309,42 @@ def test_sinks_are_told_after_the_journal(
     assert {m.action for m in sink.seen} == {"pass"}
 
 
+def test_a_broken_sink_is_reported_and_harms_nobody(
+    bundle: Bundle, path: Path, journal: JournalWriter
+) -> None:
+    broken, sound = Told(broken="no route to host"), Told()
+    report = Line(
+        bundle, FirstPixel(), Frames(frames(7)), journal, sinks={"a": broken, "b": sound}
+    ).run()
+    assert report.ok == 7 and accounted(report, path) and len(sound.seen) == 7
+    assert report.sink_errors == (
+        "a: 7 not delivered yet, they will be at the next start; no route to host",
+    )
+    assert broken.closed
+
+
+def test_a_slow_sink_does_not_hold_a_live_line(
+    bundle: Bundle, path: Path, journal: JournalWriter
+) -> None:
+    """150 frames do not fit in the 0.5 s of the end; the journal has them all."""
+    slow = Told(delay_s=0.2)
+    live = Frames(frames(150), is_live=True)
+    start = time.monotonic()
+    report = Line(bundle, FirstPixel(), live, journal, sinks={"a": slow}, drain_s=0.5).run()
+    assert time.monotonic() - start < 5
+    assert report.ok == 150 and accounted(report, path)
+    (said,) = report.sink_errors
+    assert "not delivered yet" in said
+
+
+def test_a_line_of_files_waits_for_a_slow_sink(
+    bundle: Bundle, path: Path, journal: JournalWriter
+) -> None:
+    slow = Told(delay_s=0.005)
+    report = Line(bundle, FirstPixel(), Frames(frames(150)), journal, sinks={"a": slow}).run()
+    assert report.sink_errors == () and len(slow.seen) == 150
+
+
 def test_a_dead_callback_is_reported(bundle: Bundle, path: Path, journal: JournalWriter) -> None:
     def dead(_: Inspection) -> None:
         raise BrokenPipeError("nobody reads")

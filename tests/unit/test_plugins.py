@@ -46,7 +46,7 @@ path = "flagged"
 
 def test_names_are_the_files() -> None:
     assert names("source") == ["folder"] and names("predictor") == ["litert"]
-    assert names("sink") == ["csv_file", "folder"]
+    assert names("sink") == ["csv_file", "folder", "mqtt", "webhook"]
 
 
 def test_a_name_is_its_module() -> None:

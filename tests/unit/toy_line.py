@@ -165,14 +165,18 @@ class Frames:
 
 
 class Told:
-    """A sink that remembers what it was told."""
+    """A sink that remembers what it was told; slow or broken where asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay_s: float = 0.0, broken: str = "") -> None:
+        self.delay_s, self.broken = delay_s, broken
         self.seen: list[Message] = []
         self.alarms: list[str] = []
         self.closed = False
 
     def write(self, message: Message) -> None:
+        time.sleep(self.delay_s)
+        if self.broken:
+            raise ConnectionError(self.broken)
         self.seen.append(message)
 
     def fail_safe(self, action: str, why: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from dataclasses import replace
 
 from edge.occlusion import SCALE
@@ -65,7 +65,7 @@ def _inspection(
     timings_ms: dict[str, float],
 ) -> Inspection:
     return Inspection(
-        inspection_id=uuid.uuid4().hex,
+        inspection_id=os.urandom(16).hex(),
         frame_id=frame.frame_id,
         source_id=frame.source_id,
         captured_at=frame.captured_at,
@@ -95,7 +95,8 @@ def _judge(
         return None, Decision(Verdict.FAULT, error.message)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is a FAULT, never a lost frame
         return None, Decision(Verdict.FAULT, f"{predictor.runtime} failed: {error}")
-    if decision.score is not None:  # what is shown and kept are the scores that were judged
+    if decision.score is not None and decision.score is not prediction.score:
+        # what is shown and kept are the scores that were judged
         prediction = replace(prediction, score=decision.score)
     return prediction, decision
 

@@ -15,14 +15,17 @@ from edge.commands import open_trusted
 from edge.control import Control, ask
 from edge.feed import Feed
 from edge.line import Line
+from edge.live import LiveServer
+from edge.notify import READY, STOPPING, Heartbeat, notify
 from edge.predictors.litert import LiteRTPredictor
 from edge.region import Region
+from edge.window import Window, require_window
 from qc import plugins
 from qc.bundle import Bundle
 from qc.console import Command
 from qc.errors import FaultError
 from qc.journal import JournalWriter
-from qc.linefile import LineFile, SourceTable, read_line
+from qc.linefile import HealthTable, LineFile, SourceTable, read_line
 from qc.types import Inspection
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -33,9 +36,9 @@ _RESTART = (
 )
 
 
-def run(running: Command, path: Path) -> None:
+def run(running: Command, path: Path, *, show: bool = False) -> None:
     """Run a line file until its sources end or the process is told to stop."""
-    report = run_line(running, path)
+    report = run_line(running, path, show=show)
     running.result(report)
     dropped = sum(report["dropped"].values())
     running.say(
@@ -46,18 +49,26 @@ def run(running: Command, path: Path) -> None:
         running.say(f"p50 {report['p50_ms']:.2f} ms, p99 {report['p99_ms']:.2f} ms")
 
 
-def run_line(running: Command, path: Path) -> dict[str, Any]:
+def run_line(running: Command, path: Path, *, show: bool = False) -> dict[str, Any]:
     """Run a line file; the account of every frame.
 
     The first SIGINT or SIGTERM lets the line drain; a second one drops what still waits.
+
+    Args:
+        running: says how it goes.
+        path: the line file.
+        show: open a window with the last part of each source.
     """
     file = read_line(path)
+    if show:
+        require_window()
     bundle = open_trusted(file.bundle, file.trusted_keys)
     predictor = LiteRTPredictor(bundle)
     feeds = [_feed(table) for table in file.source]
     known = [len(getattr(feed.source, "files", ())) for feed in feeds]
     total = sum(known) if all(known) else None
     done = 0
+    heart = Heartbeat()
     with ExitStack() as stack:
         tell = stack.enter_context(running.step("inspect"))
         journal = stack.enter_context(
@@ -74,6 +85,10 @@ def run_line(running: Command, path: Path) -> dict[str, Any]:
             nonlocal done
             done += 1
 
+        def tick() -> None:
+            heart.beat()
+            tell(done, total or done)
+
         line = Line(
             bundle,
             predictor,
@@ -88,10 +103,15 @@ def run_line(running: Command, path: Path) -> dict[str, Any]:
             deadline_ms=file.deadline_ms,
             make_predictor=LiteRTPredictor,
             trusted_keys=file.trusted_keys,
-            on_tick=lambda: tell(done, total or done),
+            on_tick=tick,
         )
         _listen(running, stack, line, file)
+        if file.health is not None:
+            stack.enter_context(_page(running, line, file.health))
+        if show:
+            stack.enter_context(Window(line, [feed.name for feed in feeds]))
         stack.enter_context(_stopped_by_signals(line))
+        notify(READY)
         started = time.monotonic()
         report = line.run()
         tell(done, total or done)
@@ -169,6 +189,12 @@ def _listen(running: Command, stack: ExitStack, line: Line, file: LineFile) -> N
         running.say(f"`qc line` will not reach this line: {error}")
 
 
+def _page(running: Command, line: Line, health: HealthTable) -> LiveServer:
+    page = LiveServer(line, health.host, health.port)
+    running.say(f"the page of the line: {page.url}")
+    return page
+
+
 @contextmanager
 def _stopped_by_signals(line: Line) -> Iterator[None]:
     told = 0
@@ -176,6 +202,7 @@ def _stopped_by_signals(line: Line) -> Iterator[None]:
     def stop(*_: object) -> None:
         nonlocal told
         told += 1
+        notify(STOPPING)
         line.stop(at_once=told > 1)
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}

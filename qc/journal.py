@@ -149,7 +149,7 @@ class JournalWriter:
             FaultError: the journal has failed or is closed.
         """
         name = inspection.inspection_id
-        if Path(name).name != name or "\\" in name or "\0" in name:
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
             raise DataError(
                 "inspection_id cannot name a file", where=self.path, expected="no /", found=name
             )

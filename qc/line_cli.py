@@ -1,4 +1,4 @@
-"""The options of `qc line`; the work is in `edge.line_commands`, loaded when it is used."""
+"""The options of `qc run` and `qc line`; the work is in `edge.line_commands`, loaded when used."""
 
 from __future__ import annotations
 
@@ -40,3 +40,14 @@ def rollback(line: LineFileArgument, as_json: AsJson = False, verbose: Verbose =
     """Go back to the bundle that judged before the last swap."""
     with command(as_json, verbose) as running:
         load("edge", "edge.line_commands:rollback")(running, line)
+
+
+def run(
+    line: Annotated[Path, typer.Argument(help="A line file (TOML).")],
+    show: Annotated[bool, typer.Option("--show", help="Show the last part in a window.")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a line: source, inspect, journal, sinks."""
+    with command(as_json, verbose) as running:
+        load("edge", "edge.line_commands:run")(running, line, show=show)

@@ -45,6 +45,7 @@ _BAND, _TEXT, _FAINT, _DARK = (24, 26, 30), (238, 240, 242), (168, 174, 182), (1
 _MAX_ENLARGED = 2400
 _PAD = 10
 _CAP_HEIGHT = 20
+_ROWS = 32
 
 
 def scale_map(evidence: FloatArray, lo: float, hi: float) -> Level:
@@ -83,9 +84,7 @@ def heat_rgba(level: Level, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
         RGBA `(H, W, 4)` uint8, alpha not premultiplied: 0 up to level 32, then in proportion up to
         255 at level 255.
     """
-    shown = np.maximum(np.arange(256) - CLEAR_BELOW, 0) * (255 / (255 - CLEAR_BELOW))
-    alpha = np.rint(shown).astype(np.uint8)
-    rgba = np.column_stack([_colour_map(), alpha])
+    rgba = np.column_stack([_colour_map(), _alphas()])
     return np.asarray(rgba[_enlarged(level, size_hw)], np.uint8)
 
 
@@ -220,14 +219,29 @@ def _enlarged(level: Level, size_hw: tuple[int, int]) -> Level:
 def _heated(picture: Image, level: Level, opacity: float, thickness: int) -> Image:
     """Heat blended over the picture, and the outline: white with a dark edge."""
     size_hw = (picture.shape[0], picture.shape[1])
-    heat = heat_rgba(level, size_hw)
-    alpha = heat[..., 3:].astype(np.float32) * np.float32(opacity / 255)
-    blended = picture + alpha * (heat[..., :3].astype(np.float32) - picture)
-    mixed = np.rint(blended).astype(np.uint8)
+    enlarged = _enlarged(level, size_hw)
+    colours = _colour_map().astype(np.float32).reshape(1, 256, 3)
+    alphas = (_alphas().astype(np.float32) * np.float32(opacity / 255)).repeat(3)
+    mixed = np.empty_like(picture)
+    for top in range(0, size_hw[0], _ROWS):  # few rows at a time stay in the processor's cache
+        rows = slice(top, top + _ROWS)
+        levels = cv2.merge([enlarged[rows]] * 3)
+        under = picture[rows].astype(np.float32)
+        change = cv2.multiply(
+            cv2.subtract(cv2.LUT(levels, colours), under),
+            cv2.LUT(levels, alphas.reshape(1, 256, 3)),
+        )
+        mixed[rows] = np.rint(cv2.add(under, change))
     outlines = contour(level, size_hw)
     cv2.drawContours(mixed, outlines, -1, _DARK, 3 * thickness, cv2.LINE_AA)
     cv2.drawContours(mixed, outlines, -1, (255, 255, 255), thickness, cv2.LINE_AA)
     return mixed
+
+
+def _alphas() -> NDArray[np.uint8]:
+    """Opacity of each level `(256,)`: 0 up to `CLEAR_BELOW`, then in proportion up to 255."""
+    shown = np.maximum(np.arange(256) - CLEAR_BELOW, 0) * (255 / (255 - CLEAR_BELOW))
+    return np.rint(shown).astype(np.uint8)
 
 
 def _ascii(text: str) -> str:

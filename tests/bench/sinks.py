@@ -44,7 +44,7 @@ class Counting:
 
 
 def write(path: Path, rows: int, sinks: int, every_s: float) -> tuple[float, float]:
-    """Journal `rows` with `sinks` beside it; rows per second of the writer, and of the slowest sink.
+    """Journal `rows` with `sinks` beside it; rows per second of the writer, and the slowest sink.
 
     Args:
         every_s: seconds from one row to the next; 0: as fast as the journal takes them.

@@ -44,6 +44,8 @@ class Newest:
             clock when `grab` returned; None: that is it.
         patience_s: a `grab` that fails after so long was silence and not the end; None: each
             failure is the end.
+        silence_s: a `grab` that took so long is the end whatever it says: FFmpeg gives an old
+            picture once more where it has waited in vain; None: it may take any time.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class Newest:
         *,
         taken_ns: Callable[[Capture, int], int] | None = None,
         patience_s: float | None = None,
+        silence_s: float | None = None,
     ) -> None:
         self.skipped = 0
         self._capture, self._framer = capture, framer
-        self._taken_ns, self._patience_s = taken_ns, patience_s
+        self._taken_ns, self._patience_s, self._silence_s = taken_ns, patience_s, silence_s
         self._picture: tuple[Any, int] | None = None
         self._changed = threading.Condition()
         self._stopped = False
@@ -96,8 +99,12 @@ class Newest:
         try:
             while not self._stopped:
                 start = time.monotonic()
-                if not self._capture.grab():
-                    waited_s = time.monotonic() - start
+                is_there = self._capture.grab()
+                waited_s = time.monotonic() - start
+                if self._silence_s is not None and waited_s >= self._silence_s:
+                    why = f"no picture came for {self._silence_s:g} s"
+                    break
+                if not is_there:
                     silent = self._patience_s is not None and waited_s >= self._patience_s
                     if silent and self._capture.isOpened():
                         continue
@@ -114,7 +121,7 @@ class Newest:
         except Exception as error:  # noqa: BLE001 - told by the iteration
             why = f"reading failed: {type(error).__name__}: {error}"
         finally:
-            self._capture.release()
             with self._changed:
                 self._ended = why
                 self._changed.notify_all()
+            self._capture.release()  # last: it may wait for an answer too

@@ -10,6 +10,7 @@ Limits, said plainly: a picture that was damaged on the cable (MJPG) is decoded 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -173,7 +174,8 @@ class Source:
 
 
 def _opencv(device: int | str) -> Any:
-    return cv2.VideoCapture(device)
+    # named, so that OpenCV does not go on to take a missing camera for a file
+    return cv2.VideoCapture(device, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
 
 
 def _four(code: float) -> str:

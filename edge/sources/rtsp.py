@@ -89,7 +89,8 @@ class Source:
                 where=self.where,
                 expected="a camera that is on, this path, and the right user and password",
             )
-        self._newest = Newest(capture, Framer(self.source_id, self.where))
+        framer = Framer(self.source_id, self.where)
+        self._newest = Newest(capture, framer, silence_s=self.read_timeout_s)
         return self
 
     def __exit__(

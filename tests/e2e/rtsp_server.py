@@ -1,4 +1,6 @@
-"""A network camera on loopback, for Debian's Python: `rtsp_server.py PORT CODEC [USER:PASSWORD]`
+"""A network camera on loopback, for Debian's own Python.
+
+    rtsp_server.py PORT CODEC [USER:PASSWORD]
 
 It serves /cam at 25 pictures a second, 384 x 48 pixels. Each shows the monotonic clock of its
 making in milliseconds: 24 blocks, white for 1, the highest bit first. CODEC is "jpeg" or "h264".
@@ -55,7 +57,7 @@ def main(port: str, codec: str, login: str = "") -> None:
         auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "user")
-        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*login.split(":")), token)
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*login.split(":", 1)), token)
         server.set_auth(auth)
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_permission_for_role("user", "media.factory.access", True)
@@ -67,4 +69,5 @@ def main(port: str, codec: str, login: str = "") -> None:
     GLib.MainLoop().run()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

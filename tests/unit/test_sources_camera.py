@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from toy_line import wait_until
 
+from edge.sources._frames import Framer
+from edge.sources._newest import Newest
 from edge.sources.camera import Source
 from qc.errors import DataError, FaultError
 
@@ -178,6 +180,15 @@ def test_a_triggered_camera_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> No
             for frame in source:
                 found.append(frame)
         assert len(found) == expected
+
+
+def test_a_picture_that_comes_after_too_long_is_the_old_one() -> None:
+    """FFmpeg gives the last picture once more after it has waited in vain."""
+    device = Device(count=10, delay_s=0.1)
+    frames = iter(Newest(device, Framer("cam", "here"), silence_s=0.05))
+    with pytest.raises(FaultError, match=r"here: no picture came for 0\.05 s"):
+        next(frames)
+    assert device.grabbed == 1 and device.released.wait(1)
 
 
 def test_a_read_that_never_returns_does_not_keep_closing_waiting() -> None:

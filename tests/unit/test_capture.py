@@ -257,6 +257,27 @@ def test_a_trigger_or_a_code_reader_that_fails_is_a_fault(benches: list[Bench]) 
     assert found.parts[0].part_id == "part 7"
 
 
+def test_a_trigger_that_hangs_is_left_behind_and_its_part_is_not_captured_late(
+    benches: list[Bench],
+) -> None:
+    hung, let_go = threading.Event(), threading.Event()
+
+    class Hangs:
+        def fires(self, given: Frame) -> bool:
+            if not hung.is_set():
+                hung.set()
+                let_go.wait(20)
+            return True
+
+    bench, found = watched(benches, [shot(), waits], trigger=Hangs())
+    assert hung.wait(5)
+    found.after(STALL_S + 0.4)
+    found.until(1)
+    let_go.set()
+    wait_until(lambda: bench.made[0].closed)
+    assert [f.frame_id for f in found.parts] == ["f0002"]
+
+
 def test_files_end_and_a_failure_of_theirs_is_kept() -> None:
     found = Watched(Feed(Frames([frame(1, picture())])))
     assert found.ended.wait(5) and found.state == "ended" and found.capture.failure is None

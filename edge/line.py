@@ -318,8 +318,8 @@ class Line:
             self._fail(error)
         finally:
             self._clerk.close(0)
-        for error in filter(None, [capture.fatal for capture in self._captures]):
-            self._fail(error)
+        for fatal in filter(None, [capture.fatal for capture in self._captures]):
+            self._fail(fatal)
         left = self._account.in_flight
         if self._failure is None and left:
             self._fail(FaultError("frames were left without a verdict or a drop", found=left))

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
@@ -68,7 +69,10 @@ class InMemory:
 
 
 class Tiny:
-    """A model of 0.3 ms: the golden outputs for golden inputs, else a score; it works, not sleeps."""
+    """A model of 0.3 ms: the golden outputs for golden inputs, else that the part is good.
+
+    It works for that time rather than sleeps, and holds no lock of Python's meanwhile, as a runtime.
+    """
 
     runtime = "tiny"
 
@@ -77,6 +81,12 @@ class Tiny:
         self._known = {i.tobytes(): n for n, i in enumerate(golden.images)}
         self._golden = golden
         self._good = np.eye(len(names), dtype=np.float32)[names.index(bundle.manifest.good)]
+        probe, times = bytes(2_000_000), []
+        for _ in range(20):
+            start = time.thread_time()
+            zlib.crc32(probe)
+            times.append((time.thread_time() - start) * 1000)
+        self._work = bytes(round(len(probe) * TINY_MS / statistics.median(times)))
 
     def predict(self, image: Image) -> Prediction:
         """One pass."""
@@ -87,8 +97,7 @@ class Tiny:
             return Prediction(
                 self._golden.score[n], None if attention is None else attention[n], 300_000
             )
-        while time.perf_counter_ns() - start < TINY_MS * 1e6:
-            pass
+        zlib.crc32(self._work)
         seen = None if attention is None else attention[0]
         return Prediction(self._good.copy(), seen, time.perf_counter_ns() - start)
 
@@ -172,7 +181,8 @@ def memory_frames(bundle: Bundle, home: Path) -> Iterator[Row]:
 
 def _ratio(what: str, bar: float, found: tuple[float, float, float, float, float]) -> Row:
     ratio, bare, line, bare_ms, line_ms = found
-    said = f"{ratio:.2f} ({line:.0f} ÷ {bare:.0f} parts/s; processor {line_ms:.2f} and {bare_ms:.2f} ms a part)"
+    said = f"{ratio:.2f} ({line:.0f} ÷ {bare:.0f} parts/s; "
+    said += f"processor {line_ms:.2f} and {bare_ms:.2f} ms a part)"
     return what, f">= {bar:.2f}", said, ratio >= bar
 
 

@@ -2,9 +2,9 @@
 
     python tests/bench/line.py BUNDLE [--minutes 30] [--seconds 60] [--only NAME ...] [--json FILE]
 
-Ratios are medians over rounds. Where other work loads the machine, wall-clock figures say as much of
-that work as of the line: so the processor's time per part stands beside them, and the load.
-`start` and `size` make environments of their own with pip.
+Ratios are medians over rounds. Where other work loads the machine, wall-clock figures say as much
+of that work as of the line: so the processor's time per part stands beside them, and the load.
+`installed` makes environments of its own with pip.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class InMemory:
 class Tiny:
     """A model of 0.3 ms: the golden outputs for golden inputs, else that the part is good.
 
-    It works for that time rather than sleeps, and holds no lock of Python's meanwhile, as a runtime.
+    It works for that time rather than sleeps, and leaves Python's lock meanwhile, as a runtime does.
     """
 
     runtime = "tiny"
@@ -295,8 +295,8 @@ def installed(bundle: Bundle, home: Path) -> Iterator[Row]:
         yield f"site-packages of {extra}, with pip", f"<= {bar} MB", f"{mb} MB", mb <= bar
         if extra == "edge":
             starts = [cold_start(bundle.path, image, python) for _ in range(7)]
-            busy = min(_processor_s([python, "-m", "qc.cli", "inspect", str(bundle.path), str(image)])
-                       for _ in range(5))  # fmt: skip
+            command = [python, "-m", "qc.cli", "inspect", str(bundle.path), str(image)]
+            busy = min(_processor_s(command) for _ in range(5))
             first = statistics.median(starts)
             said = f"{first:.2f} s ({min(starts):.2f} at best; processor {busy:.2f} s of the whole)"
             yield "cold start of qc inspect to its first verdict", "<= 1.0 s", said, first <= 1.0

@@ -71,7 +71,7 @@ class InMemory:
 class Tiny:
     """A model of 0.3 ms: the golden outputs for golden inputs, else that the part is good.
 
-    It works for that time rather than sleeps, and leaves Python's lock meanwhile, as a runtime does.
+    It works rather than sleeps, and leaves Python's lock meanwhile, as a runtime does.
     """
 
     runtime = "tiny"

@@ -115,18 +115,15 @@ class OneInTwenty:
 
 @dataclass(slots=True)
 class Times:
-    """A sink that notes how long each inspection took; one thread writes, another reads after."""
+    """Notes how long each inspection took; one thread notes, another reads after."""
 
     total_ms: list[float] = field(default_factory=list)
     infer_ms: list[float] = field(default_factory=list)
 
-    def write(self, inspection: Inspection) -> None:
+    def note(self, inspection: Inspection) -> None:
         """Note one."""
         self.total_ms.append(inspection.timings_ms["total"])
         self.infer_ms.append(inspection.timings_ms["infer"])
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def bare_fps(bundle: Bundle, predictor: Predictor, paths: Sequence[Path], count: int) -> float:
@@ -175,7 +172,14 @@ def line_fps(
     journal = JournalWriter(folder / "journal.db", bundle.manifest, predictor.runtime)
     overlays = FolderSink(folder / "overlays", bundle)
     with journal:
-        report = Line(bundle, predictor, Started(), journal, sinks=[overlays, times]).run()
+        report = Line(
+            bundle,
+            predictor,
+            Started(),
+            journal,
+            sinks={"overlays": overlays},
+            on_inspection=times.note,
+        ).run()
     seconds = time.perf_counter() - begun[0]
     if report.captured != count or report.fault or report.dropped or report.sink_errors:
         raise FaultError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from dataclasses import replace
 
 from edge.occlusion import SCALE
@@ -41,8 +41,31 @@ def inspect_frame(
     timings_ms = {"total": (time.perf_counter_ns() - start) / 1e6}
     if prediction is not None:
         timings_ms["infer"] = prediction.infer_ns / 1e6
+    return _inspection(frame, bundle, prediction, decision, timings_ms)
+
+
+def fault_of(frame: Frame, bundle: Bundle, why: str, *, started_s: float) -> Inspection:
+    """The FAULT of a frame whose verdict nobody waits for any longer.
+
+    Args:
+        frame: what was captured.
+        bundle: that was to judge it.
+        why: in words.
+        started_s: monotonic clock when the inspection began.
+    """
+    total_ms = (time.monotonic() - started_s) * 1000
+    return _inspection(frame, bundle, None, Decision(Verdict.FAULT, why), {"total": total_ms})
+
+
+def _inspection(
+    frame: Frame,
+    bundle: Bundle,
+    prediction: Prediction | None,
+    decision: Decision,
+    timings_ms: dict[str, float],
+) -> Inspection:
     return Inspection(
-        inspection_id=uuid.uuid4().hex,
+        inspection_id=os.urandom(16).hex(),
         frame_id=frame.frame_id,
         source_id=frame.source_id,
         captured_at=frame.captured_at,
@@ -70,9 +93,10 @@ def _judge(
         decision = decide(prediction, manifest.decision, manifest.class_names, manifest.good)
     except QCError as error:
         return None, Decision(Verdict.FAULT, error.message)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is a FAULT, never a lost frame
         return None, Decision(Verdict.FAULT, f"{predictor.runtime} failed: {error}")
-    if decision.score is not None:  # what is shown and kept are the scores that were judged
+    if decision.score is not None and decision.score is not prediction.score:
+        # what is shown and kept are the scores that were judged
         prediction = replace(prediction, score=decision.score)
     return prediction, decision
 

@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from qc.console import command, load
+from qc.console import AsJson, Verbose, command, load
+from qc.journal_cli import journal_app
+from qc.line_cli import line_app, run
 
 app = typer.Typer(
     name="qc",
@@ -23,9 +25,9 @@ data_app = typer.Typer(help="Look at a dataset, and split it without leaks.", no
 app.add_typer(data_app, name="data")
 keys_app = typer.Typer(help="Make keys, and sign bundles with them.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(journal_app, name="journal")
+app.add_typer(line_app, name="line")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries talk.")]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", envvar="QC_DATA", help="The dataset, or the folder that holds it."),
@@ -360,15 +362,7 @@ def inspect(
         )
 
 
-@app.command()
-def run(
-    line: Annotated[Path, typer.Argument(help="A line file (TOML).")],
-    as_json: AsJson = False,
-    verbose: Verbose = False,
-) -> None:
-    """Run a line: source, inspect, journal, sinks."""
-    with command(as_json, verbose) as running:
-        load("edge", "edge.commands:run")(running, line)
+app.command()(run)
 
 
 @app.command()

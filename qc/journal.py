@@ -3,69 +3,82 @@
 An inspection counts when it stands here: images first, then the rows of a batch in one commit, then
 whatever follows (`on_written`). A journal that cannot write is a fault that stops the line.
 
-Limits, said plainly: the triggers forbid UPDATE and DELETE; they guard against mistakes, not
-against somebody who owns the file. Write-ahead logging needs a local disk, not a network drive.
+What a crash of the program takes: what was not committed, whatever the durability. What a power cut
+takes: with "full" the same, for each commit waits for the disk; with "normal" also the rows since
+the last checkpoint of the write-ahead log (some megabytes, seconds to minutes of a line), and
+pictures of the last moments may be empty. Neither corrupts the file. Reviews are always "full".
+
+Limits, said plainly: the triggers forbid UPDATE and DELETE; they and the hash chain guard against
+mistakes, not against somebody who owns the file. Write-ahead logging needs a local disk, not a
+network drive.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import numpy as np
+from typing import Any, Self
 
 from qc.errors import DataError, FaultError, QCError
-from qc.imageio import write_png
-from qc.journal_read import (
-    BUSY_S,
-    FORMAT,
-    SCHEMA_VERSION,
-    Journal,
-    Row,
-    check_schema,
-    is_blank,
-    schema,
-    stamp,
-)
+from qc.journal_chain import Chain
+from qc.journal_entry import inspection_row
+from qc.journal_images import Durability, ImageKeeper
+from qc.journal_open import open_journal
+from qc.journal_read import Event, Filter, Journal, Row
+from qc.journal_retention import Retention
+from qc.journal_schema import stamp
+from qc.linefile import KeepTable
 from qc.manifest import Manifest
-from qc.types import Inspection, Verdict, utc_now
+from qc.types import Inspection, utc_now
 
-__all__ = ["Journal", "JournalWriter", "Row"]
+__all__ = ["Durability", "Event", "Filter", "Journal", "JournalWriter", "Row"]
 
-BATCH = 64
-QUEUE = 64
+BATCH = 256
+QUEUE = 256
+QUEUE_BYTES = 32_000_000
+"""Pictures that may wait, in bytes; at least one waits whatever its size."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Drop:
-    source_id: str
-    frame_id: str
-    cause: str
-    at: datetime
+class _Entry:
+    """A row of a table other than the inspections, as it waits to be written."""
+
+    table: str
+    row: dict[str, object]
+    written: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bundle:
+    manifest: Manifest
+    row: dict[str, object]
+
+
+_Waiting = Inspection | _Entry | _Bundle
 
 
 class JournalWriter:
-    """Writes inspections and drops; a context manager.
+    """Writes inspections, drops and events; a context manager.
 
     Args:
-        path: the journal file, made where it is missing.
+        path: the journal file, made where it is missing, migrated where it is older.
         manifest: of the bundle that judges; journaled at once.
         runtime: what runs the model; journaled at once.
-        keep_images: verdicts whose frame is kept as PNG beside the journal.
+        keep: which pictures are kept beside the journal, and for how long.
+        durability: "full": what was told on survives a power cut; "normal": faster, see above.
         on_written: called in the writer thread after the commit, once per inspection.
         on_failed: called in the writer thread when the journal has failed.
 
     Raises:
-        DataError: the path is something else than a journal, or one of another schema.
-        FaultError: it cannot be opened or written.
+        DataError: the path is something else than a journal, or one of a newer schema.
+        FaultError: it cannot be opened or written, or another line writes it.
     """
 
     def __init__(
@@ -74,24 +87,46 @@ class JournalWriter:
         manifest: Manifest,
         runtime: str,
         *,
-        keep_images: Iterable[Verdict] = frozenset({Verdict.NG, Verdict.REVIEW, Verdict.FAULT}),
+        keep: KeepTable | None = None,
+        durability: Durability = "full",
         on_written: Callable[[Inspection], None] | None = None,
         on_failed: Callable[[], None] | None = None,
     ) -> None:
         self.path = Path(path)
-        self.manifest = manifest
-        self.runtime = runtime
-        self.keep_images = frozenset(keep_images)
+        self.keep = keep or KeepTable()
+        self.durability = durability
         self.on_written = on_written
         self.on_failed = on_failed
-        self._queue: deque[Inspection | _Drop] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
+        self._bytes = 0
         self._written = 0
         self._closing = False
         self._failure: FaultError | None = None
-        self._connection = self._open()
+        self._manifests: dict[str, Manifest] = {}
+        self._manifest = manifest
+        self._bundle_seqs: dict[str, int] = {}
+        self._bundle_seq = 0
+        self._connection, self._lock = open_journal(self.path, durability)
+        self._chain = Chain(self._connection)
+        self._pending: list[_Entry] = []
+        self._retention = Retention(self.path, self.keep, self._remember)
+        self._keeper = ImageKeeper(
+            self.path, self.keep, durability, self._images_changed, self._retention.add
+        )
+        try:
+            self._write([self._bundle(manifest, runtime)])
+        except (sqlite3.Error, QCError) as error:
+            self._release()
+            raise FaultError(
+                "the journal cannot be opened",
+                where=self.path,
+                expected="a file that can be written",
+                found=error,
+            ) from error
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
+        self._retention.start(self._keeper.token)
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +139,11 @@ class JournalWriter:
     ) -> None:
         self.close()
 
+    @property
+    def images_why(self) -> str:
+        """Why pictures are not kept, in words; "" where they are."""
+        return self._keeper.why
+
     def put(self, inspection: Inspection) -> None:
         """Hand over an inspection; waits while the queue is full.
 
@@ -112,19 +152,50 @@ class JournalWriter:
             FaultError: the journal has failed or is closed.
         """
         name = inspection.inspection_id
-        if Path(name).name != name or "\\" in name or "\0" in name:
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
             raise DataError(
                 "inspection_id cannot name a file", where=self.path, expected="no /", found=name
             )
         self._put(inspection)
 
-    def drop(self, source_id: str, frame_id: str, cause: str) -> None:
+    def drop(
+        self,
+        source_id: str,
+        frame_id: str,
+        cause: str,
+        *,
+        part_id: str | None = None,
+        lot: str | None = None,
+    ) -> None:
         """Journal a frame that was captured and never inspected.
 
         Raises:
             FaultError: the journal has failed or is closed.
         """
-        self._put(_Drop(source_id, frame_id, cause, utc_now()))
+        row: dict[str, object] = {"source_id": source_id, "frame_id": frame_id, "part_id": part_id}
+        row |= {"lot": lot, "cause": cause, "at": stamp(utc_now())}
+        self._put(_Entry("drops", row))
+
+    def event(self, kind: str, detail: Mapping[str, Any]) -> None:
+        """Journal what happened to the line: start, stop, swap, a source lost or found.
+
+        Args:
+            kind: what, in a word or two.
+            detail: more of it, as JSON holds it.
+
+        Raises:
+            DataError: the detail is nothing that JSON holds.
+            FaultError: the journal has failed or is closed.
+        """
+        self._put(self._event(kind, detail))
+
+    def use(self, manifest: Manifest, runtime: str) -> None:
+        """Journal that another bundle judges from here on; in order with `put`.
+
+        Raises:
+            FaultError: the journal has failed or is closed.
+        """
+        self._put(self._bundle(manifest, runtime))
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Write what is queued and close; closing again changes nothing.
@@ -135,6 +206,7 @@ class JournalWriter:
         Raises:
             FaultError: the journal failed now or before, or did not finish in time.
         """
+        self._retention.stop()
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -142,6 +214,7 @@ class JournalWriter:
         while self._thread.is_alive() and self._written != before:
             before = self._written
             self._thread.join(timeout_s)
+        self._retention.join(timeout_s)
         with self._changed:
             if self._failure is not None:
                 raise self._failure
@@ -153,66 +226,59 @@ class JournalWriter:
                     found=f"{len(self._queue)} entries waiting",
                 )
 
-    def _put(self, entry: Inspection | _Drop) -> None:
+    def _put(self, entry: _Waiting) -> None:
+        mine = threading.current_thread() is self._thread  # would wait for itself
         with self._changed:
-            while len(self._queue) >= QUEUE and self._failure is None and not self._closing:
+            while self._is_full() and not mine and self._failure is None and not self._closing:
                 self._changed.wait()
             if self._failure is not None:
                 raise self._failure
             if self._closing:
                 raise FaultError("the journal is closed", where=self.path)
             self._queue.append(entry)
+            self._bytes += _bytes_of(entry)
             self._changed.notify_all()
 
-    def _open(self) -> sqlite3.Connection:
-        if self.path.is_dir():
-            raise DataError("the path is not a journal", where=self.path, found="a folder")
-        connection = None
+    def _is_full(self) -> bool:
+        return len(self._queue) >= QUEUE or self._bytes >= QUEUE_BYTES
+
+    def _event(self, kind: str, detail: Mapping[str, Any]) -> _Entry:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            new = is_blank(connection)
-            if not new:
-                check_schema(connection, self.path)
-            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-            if mode != "wal":
-                raise FaultError(
-                    "the disk cannot hold a journal",
-                    where=self.path,
-                    expected="write-ahead logging",
-                    found=mode,
-                )
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            if new:
-                for statement in schema():
-                    connection.execute(statement)
-                facts = [("format", FORMAT), ("schema_version", str(SCHEMA_VERSION))]
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", facts)
-            connection.execute(
-                "INSERT INTO bundles (bundle_id, manifest, runtime, opened_at) VALUES (?, ?, ?, ?)",
-                [
-                    self.manifest.bundle_id,
-                    self.manifest.model_dump_json(),
-                    self.runtime,
-                    stamp(utc_now()),
-                ],
-            )
-            connection.execute("COMMIT")
-            return connection
-        except (sqlite3.Error, OSError, QCError) as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, QCError):
-                raise
-            raise FaultError(
-                "the journal cannot be opened",
+            text = json.dumps(dict(detail), allow_nan=False, sort_keys=True)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"the detail of event '{kind}' cannot be journaled",
                 where=self.path,
-                expected="a file that can be written",
+                expected="what JSON holds",
                 found=error,
             ) from error
+        return _Entry("events", {"kind": kind, "detail": text, "at": stamp(utc_now())})
+
+    def _bundle(self, manifest: Manifest, runtime: str) -> _Bundle:
+        row: dict[str, object] = {
+            "bundle_id": manifest.bundle_id,
+            "manifest": manifest.model_dump_json(),
+            "runtime": runtime,
+            "ok_sample": float(self.keep.ok_sample),
+            "opened_at": stamp(utc_now()),
+        }
+        return _Bundle(manifest, row)
+
+    def _remember(self, kind: str, detail: Mapping[str, Any]) -> threading.Event:
+        """Journal an event; what is given back is set when it is on the disk."""
+        entry = self._event(kind, detail)
+        self._put(entry)
+        return entry.written
+
+    def _images_changed(self, why: str) -> None:
+        kind = "images not kept" if why else "images kept again"
+        self._pending.append(self._event(kind, {"why": why} if why else {}))
+
+    def _release(self) -> None:
+        try:
+            self._connection.close()
+        finally:
+            os.close(self._lock)
 
     def _work(self) -> None:
         try:
@@ -222,8 +288,8 @@ class JournalWriter:
             self._fail(error)
         finally:
             try:
-                self._connection.close()
-            except sqlite3.Error as error:
+                self._release()
+            except (sqlite3.Error, OSError) as error:
                 self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -236,94 +302,71 @@ class JournalWriter:
         if self.on_failed is not None:
             self.on_failed()
 
-    def _take(self) -> list[Inspection | _Drop]:
+    def _take(self) -> list[_Waiting]:
         """What is queued, at most a batch; waits for the first entry; empty at the end."""
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._bytes -= sum(_bytes_of(entry) for entry in batch)
             self._changed.notify_all()
             return batch
 
-    def _write(self, batch: list[Inspection | _Drop]) -> None:
+    def _write(self, batch: list[_Waiting]) -> None:
         """Images, then rows; where one entry fails, those before it are still committed."""
-        ready: list[tuple[Inspection | _Drop, str, dict[str, object]]] = []
+        ready: list[tuple[_Waiting, dict[str, object]]] = []
         failure: Exception | None = None
         try:
+            self._keeper.look_again()
             for entry in batch:
-                ready.append((entry, *self._row(entry)))
+                row = self._row(entry)
+                ready += [(event, event.row) for event in self._pending]
+                self._pending.clear()
+                ready.append((entry, row))
+            self._keeper.settle()
         except (QCError, ValueError, TypeError) as error:
             failure = error
-        written: list[Inspection | _Drop] = []
-        self._connection.execute("BEGIN IMMEDIATE")
+        ready += [(event, event.row) for event in self._pending]
+        self._pending.clear()
+        written: list[_Waiting] = []
+        self._chain.begin()
         try:
-            for entry, table, row in ready:
-                marks = ", ".join("?" * len(row))
-                self._connection.execute(
-                    f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", [*row.values()]
-                )
+            for entry, row in ready:
+                self._append(entry, row)
                 written.append(entry)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:
             failure = error
         if self._connection.in_transaction:
             self._connection.execute("COMMIT")
             for entry in written:
-                if self.on_written is not None and isinstance(entry, Inspection):
+                if isinstance(entry, _Entry):
+                    entry.written.set()
+                elif self.on_written is not None and isinstance(entry, Inspection):
                     self.on_written(entry)
                 self._written += 1
         if failure is not None:
             raise failure
 
-    def _keep_image(self, entry: Inspection) -> str | None:
-        if entry.image is None or entry.verdict not in self.keep_images:
-            return None
-        day = entry.captured_at.astimezone(UTC).date().isoformat()
-        file = self.path.parent / f"{self.path.stem}-images" / day / f"{entry.inspection_id}.png"
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FaultError("the image cannot be kept", where=file, found=error) from error
-        write_png(file, entry.image)
-        return file.relative_to(self.path.parent).as_posix()
+    def _row(self, entry: _Waiting) -> dict[str, object]:
+        """Columns of one entry; its image is on the disk when this returns."""
+        if isinstance(entry, Inspection):
+            manifest = self._manifests.get(entry.bundle_id, self._manifest)
+            sampled, kept = self._keeper.sampled(entry), self._keeper.store(entry)
+            return inspection_row(entry, manifest, sampled, kept)
+        if isinstance(entry, _Bundle):
+            self._manifest = self._manifests[entry.manifest.bundle_id] = entry.manifest
+        return entry.row
 
-    def _row(self, entry: Inspection | _Drop) -> tuple[str, dict[str, object]]:
-        """Table and columns of one entry; the image is on the disk when this returns."""
-        if isinstance(entry, _Drop):
-            return "drops", {**asdict(entry), "at": stamp(entry.at)}
-        blob, height, width = self._evidence(entry)
-        return "inspections", {
-            "inspection_id": entry.inspection_id,
-            "frame_id": entry.frame_id,
-            "source_id": entry.source_id,
-            "part_id": entry.part_id,
-            "lot": entry.lot,
-            "captured_at": stamp(entry.captured_at),
-            "journaled_at": stamp(utc_now()),
-            "verdict": entry.verdict.value,
-            "reason": entry.reason,
-            "defect_class": entry.defect_class,
-            "defect_score": entry.defect_score,
-            "scores": self._scores(entry),
-            "bundle_id": entry.bundle_id,
-            "timings": json.dumps(dict(entry.timings_ms)),
-            "image_path": self._keep_image(entry),
-            "map": blob,
-            "map_h": height,
-            "map_w": width,
-        }
+    def _append(self, entry: _Waiting, row: dict[str, object]) -> None:
+        if isinstance(entry, Inspection):
+            row["bundle_seq"] = self._bundle_seqs.get(entry.bundle_id, self._bundle_seq)
+            self._chain.append("inspections", row)
+        elif isinstance(entry, _Bundle):
+            self._bundle_seq = self._chain.append("bundles", row)
+            self._bundle_seqs[entry.manifest.bundle_id] = self._bundle_seq
+        else:
+            self._chain.append(entry.table, row)
 
-    def _scores(self, entry: Inspection) -> str | None:
-        """Class -> score as JSON; NULL where a score is not finite, as the reason then says."""
-        if entry.prediction is None or not np.isfinite(entry.prediction.score).all():
-            return None
-        values = (float(p) for p in entry.prediction.score)
-        return json.dumps(dict(zip(self.manifest.class_names, values, strict=True)))
 
-    def _evidence(self, entry: Inspection) -> tuple[bytes | None, int | None, int | None]:
-        if entry.prediction is None or entry.prediction.attention is None:
-            return None, None, None
-        if entry.defect_class is None:
-            return None, None, None
-        index = self.manifest.class_names.index(entry.defect_class)
-        evidence = entry.prediction.attention[..., index].astype("<f4")
-        return evidence.tobytes(), evidence.shape[0], evidence.shape[1]
+def _bytes_of(entry: _Waiting) -> int:
+    return entry.image.nbytes if isinstance(entry, Inspection) and entry.image is not None else 0

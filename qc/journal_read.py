@@ -1,139 +1,37 @@
 """The read side of the journal, and the one thing a person may add to it: a review.
 
-The schema stands here because a reader must be able to judge a file before it trusts it. Every call
-opens its own short connection, so one `Journal` serves several threads, also while a line writes.
+Every call opens its own short connection, so one `Journal` serves several threads, also while a
+line writes.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from qc.errors import DataError, FaultError
-from qc.manifest import Manifest
-from qc.types import FloatArray, Review, Verdict
-
-FORMAT = "attention-qc journal"
-SCHEMA_VERSION = 1
-BUSY_S = 10.0
-"""How long a connection waits for another writer (a line, a station) before it gives up."""
-
-_TABLES = {
-    "meta": "key TEXT PRIMARY KEY, value TEXT NOT NULL",
-    "bundles": "seq INTEGER PRIMARY KEY, bundle_id TEXT NOT NULL, manifest TEXT NOT NULL, "
-    "runtime TEXT NOT NULL, opened_at TEXT NOT NULL",
-    "inspections": "seq INTEGER PRIMARY KEY, inspection_id TEXT NOT NULL UNIQUE, "
-    "frame_id TEXT NOT NULL, source_id TEXT NOT NULL, part_id TEXT, lot TEXT, "
-    "captured_at TEXT NOT NULL, journaled_at TEXT NOT NULL, verdict TEXT NOT NULL "
-    "CHECK (verdict IN ('OK', 'NG', 'REVIEW', 'FAULT')), reason TEXT NOT NULL, "
-    "defect_class TEXT, defect_score REAL, scores TEXT, bundle_id TEXT NOT NULL, "
-    "timings TEXT NOT NULL, image_path TEXT, map BLOB, map_h INTEGER, map_w INTEGER",
-    "drops": "seq INTEGER PRIMARY KEY, source_id TEXT NOT NULL, frame_id TEXT NOT NULL, "
-    "cause TEXT NOT NULL, at TEXT NOT NULL",
-    "reviews": "seq INTEGER PRIMARY KEY, "
-    "inspection_id TEXT NOT NULL REFERENCES inspections(inspection_id), "
-    "reviewer TEXT NOT NULL, decision TEXT NOT NULL, defect_class TEXT, note TEXT NOT NULL, "
-    "at TEXT NOT NULL",
-}
-_INDEXES = ("inspections_verdict ON inspections(verdict)", "reviews_of ON reviews(inspection_id)")
-_COLUMNS = (
-    "seq, inspection_id, frame_id, source_id, part_id, lot, captured_at, verdict, reason, "
-    "defect_class, defect_score, scores, bundle_id, timings, image_path, map, map_h, map_w, "
-    "(SELECT count(*) FROM reviews r WHERE r.inspection_id = i.inspection_id) n_reviews"
+from qc.journal_chain import TABLES, Chain
+from qc.journal_query import Filter
+from qc.journal_rows import (
+    COLUMNS,
+    COLUMNS_WITHOUT_MAP,
+    Event,
+    JournaledBundle,
+    Row,
+    event_of,
+    row_of,
 )
+from qc.journal_schema import BUSY_S, check_schema, stamp
+from qc.manifest import Manifest
+from qc.types import Review, Verdict
 
-
-def schema() -> list[str]:
-    """The statements that make an empty journal: tables, indexes, and the append-only triggers."""
-    statements = [f"CREATE TABLE {name} ({columns})" for name, columns in _TABLES.items()]
-    statements += [f"CREATE INDEX {index}" for index in _INDEXES]
-    for name in _TABLES:
-        for action in ("UPDATE", "DELETE"):
-            statements.append(
-                f"CREATE TRIGGER {name}_no_{action.lower()} BEFORE {action} ON {name} "
-                "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
-            )
-    return statements
-
-
-def is_blank(connection: sqlite3.Connection) -> bool:
-    """Whether an opened file holds nothing yet: new, or left by a disk that was full."""
-    try:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError:
-        return False  # `check_schema` says why
-    return bool(tables == 0)
-
-
-def check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Judge an opened database.
-
-    Raises:
-        DataError: it is not a journal, or one of another schema.
-    """
-    try:
-        found = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    except (sqlite3.DatabaseError, ValueError) as error:
-        if "no such" not in str(error) and "not a database" not in str(error):
-            raise
-        raise DataError(
-            "the file is not a journal", where=path, expected=f"an {FORMAT}", found=error
-        ) from error
-    if found.get("format") != FORMAT:
-        raise DataError("the file is not a journal", where=path, expected=f"an {FORMAT}")
-    if found.get("schema_version") != str(SCHEMA_VERSION):
-        raise DataError(
-            "the journal has another schema",
-            where=path,
-            expected=f"version {SCHEMA_VERSION}",
-            found=f"version {found.get('schema_version')}",
-        )
-
-
-def stamp(moment: datetime) -> str:
-    """A time as it is stored: UTC, always with microseconds, so that text order is time order."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One journaled inspection.
-
-    Args:
-        seq: position in the journal, from 1.
-        scores: class -> score, or None where nothing trustworthy was measured.
-        timings_ms: durations by name.
-        image_path: relative to the journal's folder, or None where the image was not kept.
-        evidence: `(h, w)` float32 evidence of `defect_class`, or None: no map.
-        n_reviews: how many reviews stand in the journal.
-    """
-
-    seq: int
-    inspection_id: str
-    frame_id: str
-    source_id: str
-    part_id: str | None
-    lot: str | None
-    captured_at: datetime
-    verdict: Verdict
-    reason: str
-    defect_class: str | None
-    defect_score: float | None
-    scores: dict[str, float] | None
-    bundle_id: str
-    timings_ms: dict[str, float]
-    image_path: str | None
-    evidence: FloatArray | None = field(compare=False, repr=False)
-    n_reviews: int
+__all__ = ["Event", "Filter", "Journal", "JournaledBundle", "Row"]
 
 
 class Journal:
@@ -151,11 +49,17 @@ class Journal:
         if not self.path.is_file():
             found = "a folder" if self.path.is_dir() else "nothing"
             raise DataError("there is no journal", where=path, expected="a file", found=found)
-        with self._connection() as connection:
+        with self.connection() as connection:
             check_schema(connection, self.path)
 
     @contextmanager
-    def _connection(self, mode: str = "ro") -> Iterator[sqlite3.Connection]:
+    def connection(self, mode: str = "ro") -> Iterator[sqlite3.Connection]:
+        """A connection of one's own, closed at the end; "ro" reads, "rw" writes too.
+
+        Raises:
+            DataError: the journal is damaged.
+            FaultError: it cannot be read, or written.
+        """
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         if mode == "ro" and self._cannot_change():
             uri += "&immutable=1"
@@ -186,7 +90,7 @@ class Journal:
         Returns:
             captured, ok, ng, review, fault, dropped; captured is the sum of the other five.
         """
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute("BEGIN")
             verdicts = dict(
                 connection.execute("SELECT verdict, count(*) FROM inspections GROUP BY verdict")
@@ -196,9 +100,15 @@ class Journal:
         parts["dropped"] = int(dropped)
         return {"captured": sum(parts.values()), **parts}
 
+    def sizes(self) -> dict[str, int]:
+        """How many rows each chained table has."""
+        with self.connection() as connection:
+            query = "SELECT coalesce(max(seq), 0) FROM "
+            return {table: connection.execute(query + table).fetchone()[0] for table in TABLES}
+
     def drops(self) -> dict[str, int]:
         """How many frames were dropped, by cause."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             found = connection.execute("SELECT cause, count(*) FROM drops GROUP BY cause")
             return {str(cause): int(n) for cause, n in found}
 
@@ -220,17 +130,17 @@ class Journal:
             offset: how many to pass over.
             newest_first: the last journaled comes first.
         """
-        where, values = _filter(verdicts, reviewed)
+        where, values = Filter(verdicts=verdicts, reviewed=reviewed).sql()
         order = "DESC" if newest_first else "ASC"
-        query = f"SELECT {_COLUMNS} FROM inspections i{where} ORDER BY seq {order} LIMIT ? OFFSET ?"
-        with self._connection() as connection:
+        query = f"SELECT {COLUMNS} FROM inspections i{where} ORDER BY seq {order} LIMIT ? OFFSET ?"
+        with self.connection() as connection:
             found = connection.execute(query, [*values, max(limit, 0), max(offset, 0)]).fetchall()
-        return [self._row(row) for row in found]
+        return [row_of(row, self.path) for row in found]
 
     def count(self, verdicts: Sequence[Verdict] | None = None, reviewed: bool | None = None) -> int:
         """How many inspections `rows` would give without a limit."""
-        where, values = _filter(verdicts, reviewed)
-        with self._connection() as connection:
+        where, values = Filter(verdicts=verdicts, reviewed=reviewed).sql()
+        with self.connection() as connection:
             query = f"SELECT count(*) FROM inspections i{where}"
             return int(connection.execute(query, values).fetchone()[0])
 
@@ -240,16 +150,16 @@ class Journal:
         Raises:
             DataError: the journal has no such inspection.
         """
-        with self._connection() as connection:
-            query = f"SELECT {_COLUMNS} FROM inspections i WHERE inspection_id = ?"
+        with self.connection() as connection:
+            query = f"SELECT {COLUMNS} FROM inspections i WHERE inspection_id = ?"
             found = connection.execute(query, [inspection_id]).fetchone()
         if found is None:
             raise self._unknown(inspection_id)
-        return self._row(found)
+        return row_of(found, self.path)
 
     def reviews(self, inspection_id: str) -> list[Review]:
         """The reviews of one inspection, the oldest first."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             found = connection.execute(
                 "SELECT inspection_id, reviewer, decision, defect_class, note, at "
                 "FROM reviews WHERE inspection_id = ? ORDER BY seq",
@@ -266,22 +176,110 @@ class Journal:
             DataError: the journal has no such inspection.
             FaultError: it cannot be written.
         """
-        with self._connection("rw") as connection:
+        with self.connection("rw") as connection:
             connection.execute("PRAGMA synchronous=FULL")
-            cursor = connection.execute(
-                "INSERT INTO reviews (inspection_id, reviewer, decision, defect_class, note, at) "
-                "SELECT inspection_id, ?, ?, ?, ?, ? FROM inspections WHERE inspection_id = ?",
-                [
-                    review.reviewer,
-                    review.decision.value,
-                    review.defect_class,
-                    review.note,
-                    stamp(review.at),
-                    review.inspection_id,
-                ],
-            )
-            if cursor.rowcount != 1:
+            chain = Chain(connection)
+            chain.begin()
+            known = "SELECT 1 FROM inspections WHERE inspection_id = ?"
+            if connection.execute(known, [review.inspection_id]).fetchone() is None:
                 raise self._unknown(review.inspection_id)
+            chain.append(
+                "reviews",
+                {
+                    "inspection_id": review.inspection_id,
+                    "reviewer": review.reviewer,
+                    "decision": review.decision.value,
+                    "defect_class": review.defect_class,
+                    "note": review.note,
+                    "at": stamp(review.at),
+                },
+            )
+            connection.execute("COMMIT")
+
+    def query(
+        self,
+        wanted: Filter | None = None,
+        *,
+        limit: int = 100,
+        maps: bool = False,
+        newest_first: bool = False,
+    ) -> list[Row]:
+        """Inspections in the order of the journal.
+
+        A clock that is set back loses none: they are found by the time that they carry, and stand
+        in the order in which they were journaled.
+
+        Args:
+            wanted: which; None: all.
+            limit: how many at most; go on with `after_seq` of the last row.
+            maps: read the evidence maps too.
+            newest_first: the last journaled comes first.
+        """
+        with self.stream(wanted, limit=limit, maps=maps, newest_first=newest_first) as rows:
+            return list(rows)
+
+    @contextmanager
+    def stream(
+        self,
+        wanted: Filter | None = None,
+        *,
+        limit: int | None = None,
+        maps: bool = False,
+        newest_first: bool = False,
+    ) -> Iterator[Iterator[Row]]:
+        """As `query`, one row after the other from one view of the journal, in constant memory.
+
+        While it is open, what a line writes stays in the write-ahead log; hold it for minutes.
+        """
+        where, values = (wanted or Filter()).sql()
+        order = "DESC" if newest_first else "ASC"
+        columns = COLUMNS if maps else COLUMNS_WITHOUT_MAP
+        query = f"SELECT {columns} FROM inspections i{where} ORDER BY seq {order} LIMIT ?"
+        with self.connection() as connection:
+            limited = -1 if limit is None else max(limit, 0)
+            found = connection.execute(query, [*values, limited])
+            yield (row_of(row, self.path) for row in found)
+
+    def after(self, seq: int, limit: int = 1000) -> list[Row]:
+        """The inspections that were journaled after the one of number `seq`, in that order."""
+        return self.query(Filter(after_seq=seq), limit=limit, maps=True)
+
+    def events(
+        self, kind: str | None = None, *, after_seq: int = 0, limit: int = 100
+    ) -> list[Event]:
+        """What happened to the line, the oldest first.
+
+        Args:
+            kind: only these; None: all.
+            after_seq: only those after the event of this number.
+            limit: how many at most.
+        """
+        which = "" if kind is None else " AND kind = ?"
+        query = f"SELECT * FROM events WHERE seq > ?{which} ORDER BY seq LIMIT ?"
+        values: list[object] = [after_seq, *([] if kind is None else [kind]), max(limit, 0)]
+        with self.connection() as connection:
+            found = connection.execute(query, values).fetchall()
+        return [event_of(row, self.path) for row in found]
+
+    def bundle(self, seq: int) -> JournaledBundle:
+        """What judged the inspections of this `bundle_seq`: manifest with thresholds, and runtime.
+
+        Raises:
+            DataError: the journal has no such row, or it is not valid.
+        """
+        with self.connection() as connection:
+            query = "SELECT * FROM bundles WHERE seq = ?"
+            found = connection.execute(query, [seq]).fetchone()
+        if found is None:
+            raise DataError("the journal knows no such bundle", where=self.path, found=seq)
+        return JournaledBundle(
+            seq,
+            found["bundle_id"],
+            self._manifest(found["bundle_id"], found["manifest"]),
+            found["runtime"],
+            found["ok_sample"],
+            datetime.fromisoformat(found["opened_at"]),
+        )
 
     def manifest(self, bundle_id: str) -> Manifest:
         """What the bundle that judged said of itself.
@@ -289,18 +287,13 @@ class Journal:
         Raises:
             DataError: the journal knows no such bundle.
         """
-        with self._connection() as connection:
+        with self.connection() as connection:
             found = connection.execute(
                 "SELECT manifest FROM bundles WHERE bundle_id = ? ORDER BY seq DESC", [bundle_id]
             ).fetchone()
         if found is None:
             raise DataError("the journal knows no such bundle", where=self.path, found=bundle_id)
-        try:
-            return Manifest.model_validate_json(found[0])
-        except ValidationError as error:
-            raise DataError(
-                f"the manifest of bundle {bundle_id} is not valid", where=self.path, found=error
-            ) from error
+        return self._manifest(bundle_id, found[0])
 
     def image_file(self, row: Row) -> Path | None:
         """The kept image of an inspection, or None where it was not kept or is gone."""
@@ -313,45 +306,10 @@ class Journal:
     def _unknown(self, inspection_id: str) -> DataError:
         return DataError("the journal has no such inspection", where=self.path, found=inspection_id)
 
-    def _row(self, found: sqlite3.Row) -> Row:
+    def _manifest(self, bundle_id: str, text: str) -> Manifest:
         try:
-            evidence = None
-            if found["map"] is not None:
-                evidence = np.frombuffer(found["map"], "<f4").astype(np.float32)
-                evidence = evidence.reshape(found["map_h"], found["map_w"])
-            return Row(
-                seq=found["seq"],
-                inspection_id=found["inspection_id"],
-                frame_id=found["frame_id"],
-                source_id=found["source_id"],
-                part_id=found["part_id"],
-                lot=found["lot"],
-                captured_at=datetime.fromisoformat(found["captured_at"]),
-                verdict=Verdict(found["verdict"]),
-                reason=found["reason"],
-                defect_class=found["defect_class"],
-                defect_score=found["defect_score"],
-                scores=None if found["scores"] is None else json.loads(found["scores"]),
-                bundle_id=found["bundle_id"],
-                timings_ms=json.loads(found["timings"]),
-                image_path=found["image_path"],
-                evidence=evidence,
-                n_reviews=found["n_reviews"],
-            )
-        except (ValueError, TypeError) as error:
+            return Manifest.model_validate_json(text)
+        except ValidationError as error:
             raise DataError(
-                f"row {found['seq']} of the journal is not valid", where=self.path, found=error
+                f"the manifest of bundle {bundle_id} is not valid", where=self.path, found=error
             ) from error
-
-
-def _filter(verdicts: Sequence[Verdict] | None, reviewed: bool | None) -> tuple[str, list[str]]:
-    conditions, values = [], []
-    if verdicts is not None:
-        conditions.append(f"verdict IN ({', '.join('?' * len(verdicts))})")
-        values += [v.value for v in verdicts]
-    if reviewed is not None:
-        word = "EXISTS" if reviewed else "NOT EXISTS"
-        conditions.append(
-            f"{word} (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id)"
-        )
-    return (" WHERE " + " AND ".join(conditions) if conditions else ""), values

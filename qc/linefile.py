@@ -72,9 +72,12 @@ class SinkTable(PluginTable):
     Args:
         kind: file name in edge/sinks.
         id: the name of this sink, under which its progress is kept; left out: kind and number.
+        begin: where a sink begins that is new: "end" with the next inspection, "start" with all
+            that the journal holds.
     """
 
     id: str = ""
+    begin: Literal["end", "start"] = "end"
 
 
 class QueueTable(Table):

@@ -1,14 +1,17 @@
-"""One CSV row for each inspection, appended and flushed, for a spreadsheet or another program."""
+"""One CSV row for each inspection, appended and flushed, for a spreadsheet or another program.
+
+Flushed is not on the disk: a power cut can take the last rows of the CSV, never of the journal.
+"""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
+from edge.message import Message
 from qc.bundle import Bundle
 from qc.errors import DataError, FaultError
 from qc.tables import Table
-from qc.types import Inspection
 
 COLUMNS = ("time", "part_id", "lot", "verdict", "class", "score", "reason", "inspection_id")
 
@@ -51,22 +54,23 @@ class Sink:
         except OSError as error:
             raise FaultError("the CSV cannot be opened", where=path, found=error) from error
 
-    def write(self, inspection: Inspection) -> None:
+    def write(self, message: Message) -> None:
         """Append one row.
 
         Raises:
             FaultError: the file cannot be written.
         """
-        score = inspection.defect_score
+        told = message.row
+        score = told.defect_score
         row = (
-            inspection.captured_at.isoformat(timespec="milliseconds"),
-            inspection.part_id or "",
-            inspection.lot or "",
-            inspection.verdict.value,
-            inspection.defect_class or "",
+            told.captured_at.isoformat(timespec="milliseconds"),
+            told.part_id or "",
+            told.lot or "",
+            told.verdict.value,
+            told.defect_class or "",
             "" if score is None else f"{score:.4f}",
-            inspection.reason,
-            inspection.inspection_id,
+            told.reason,
+            told.inspection_id,
         )
         try:
             self._rows.writerow(row)

@@ -1,28 +1,33 @@
-"""The contract of every source and sink: one file in its folder is enough to be held to it."""
+"""The contract of every sink: one file in its folder is enough to be held to it."""
 
 from __future__ import annotations
 
 import inspect
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from unit.toy_line import FirstPixel, inspection, picture, seal
 
 from edge.line import Line
+from edge.message import Message
+from edge.sources.folder import Source
 from qc.bundle import Bundle
 from qc.errors import QCError
 from qc.imageio import write_png
-from qc.journal import JournalWriter
+from qc.journal import Journal, JournalWriter
 from qc.plugins import names, resolve
-from qc.types import Frame, Verdict
+from qc.tables import Table
+from qc.types import Verdict
 
 PARTS = 3
 
-each_source = pytest.mark.parametrize("name", names("source"))
 each_sink = pytest.mark.parametrize("name", names("sink"))
+
+FILE_SINKS = [n for n in names("sink") if "path" in resolve("sink", n).Options.model_fields]
+"""Those that write to a path; others need a server, which their own tests start."""
+
+each_file_sink = pytest.mark.parametrize("name", FILE_SINKS)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
-    """What a source that reads files is given: three pictures, the last one of a bad part."""
+    """Three pictures, the last one of a bad part."""
     (tmp_path / "parts").mkdir()
     for number in range(PARTS):
         red = 255 if number == PARTS - 1 else 0
@@ -40,78 +45,62 @@ def parts(tmp_path: Path) -> Path:
     return tmp_path / "parts"
 
 
-def _source(name: str, path: Path) -> Any:
-    """As the line makes it."""
-    return resolve("source", name).Source(path, pattern="*")
-
-
 def _sink(name: str, path: Path, bundle: Bundle) -> Any:
-    return resolve("sink", name).Sink(path, bundle)
+    return resolve("sink", name).Sink(path=path, bundle=bundle)
 
 
-# sources
-
-
-@each_source
-def test_a_source_says_whether_it_is_live(name: str) -> None:
-    kind = resolve("source", name).Source
-    assert kind.is_live in (True, False)
-    for method in ("__enter__", "__exit__", "__iter__"):
-        assert callable(getattr(kind, method, None)), method
-
-
-@each_source
-def test_a_source_is_a_context_that_yields_frames(name: str, parts: Path) -> None:
-    with _source(name, parts) as source:
-        frames = list(source)
-    assert len(frames) == PARTS and all(isinstance(f, Frame) for f in frames)
-    assert len({f.frame_id for f in frames}) == PARTS, "a frame's id is its own"
-    assert len({f.source_id for f in frames}) == 1 and frames[0].source_id
-    for frame in frames:
-        assert frame.image is not None and frame.fault is None
-        assert frame.image.shape == (4, 4, 3) and frame.image.dtype == np.uint8
-        assert frame.captured_at.tzinfo is UTC
-    times = [f.monotonic_ns for f in frames]
-    assert times == sorted(times)
-    # red is the first channel: BGR does not leave the source
-    assert frames[-1].image[0, 0].tolist() == [255, 0, 0]
-
-
-@each_source
-def test_a_source_closes_after_an_error(name: str, parts: Path) -> None:
-    with pytest.raises(ZeroDivisionError), _source(name, parts):
-        raise ZeroDivisionError
-    with _source(name, parts) as again:
-        assert next(iter(again)).image is not None
-
-
-@each_source
-def test_a_source_that_is_not_there_is_an_error_of_ours(name: str, tmp_path: Path) -> None:
-    with (
-        pytest.raises(QCError, match="missing") as caught,
-        _source(name, tmp_path / "missing") as source,
-    ):
-        next(iter(source))
-    assert caught.value.exit_code in (2, 3)
-
-
-# sinks
+def _messages(path: Path, bundle: Bundle, number: int) -> list[Message]:
+    """One of each verdict, with its picture kept but for the OK part, and a fault without any."""
+    bundle_id = bundle.manifest.bundle_id
+    nothing = {"prediction": None, "defect_class": None, "defect_score": None, "image": None}
+    with JournalWriter(path, bundle.manifest, "toy 1.0") as journal:
+        for verdict in Verdict:
+            journal.put(inspection(f"{number}{verdict}23456789", verdict, bundle_id=bundle_id))
+        faultless = {"part_id": None, "lot": None, "bundle_id": bundle_id, **nothing}
+        journal.put(inspection(f"{number}faultless", Verdict.FAULT, **faultless))
+    read = Journal(path)
+    return [Message(row, "hold", read) for row in read.rows(newest_first=False)]
 
 
 @each_sink
+def test_a_sink_is_made_of_its_options_and_a_bundle(name: str) -> None:
+    module = resolve("sink", name)
+    assert issubclass(module.Options, Table) and module.Options.__doc__
+    taken = inspect.signature(module.Sink).parameters
+    assert {*taken} == {*module.Options.model_fields, "bundle"}
+    for key, field in module.Options.model_fields.items():
+        default = inspect.Parameter.empty if field.is_required() else field.default
+        assert taken[key].default == default, f"{key} has one default"
+        assert key in module.Sink.__doc__, f"{key} is described"
+
+
+@each_sink
+def test_a_sink_has_the_methods_that_the_outbox_calls(name: str) -> None:
+    kind = resolve("sink", name).Sink
+    methods = {"write": ["message"], "close": []}
+    optional = {
+        "open": ["line", "fault_action"],
+        "fail_safe": ["action", "why"],
+        "resume": [],
+    }
+    for method, taken in (
+        methods | {m: t for m, t in optional.items() if hasattr(kind, m)}
+    ).items():
+        assert [*inspect.signature(getattr(kind, method)).parameters][1:] == taken, method
+
+
+@each_file_sink
 def test_a_sink_takes_every_verdict_and_closes(name: str, tmp_path: Path, bundle: Bundle) -> None:
     path = tmp_path / "new" / "out"
     sink = _sink(name, path, bundle)
-    for number, verdict in enumerate(Verdict):
-        sink.write(inspection(f"{number}23456789", verdict))
-    nothing = {"prediction": None, "defect_class": None, "defect_score": None, "image": None}
-    sink.write(inspection("faultless", Verdict.FAULT, part_id=None, lot=None, **nothing))
+    for message in _messages(tmp_path / "journal", bundle, 0):
+        sink.write(message)
     sink.close()
     sink.close()
     assert path.exists() and (path.is_file() or any(path.iterdir()))
 
 
-@each_sink
+@each_file_sink
 def test_a_sink_goes_on_where_it_left_off(name: str, tmp_path: Path, bundle: Bundle) -> None:
     path = tmp_path / "out"
 
@@ -122,39 +111,27 @@ def test_a_sink_goes_on_where_it_left_off(name: str, tmp_path: Path, bundle: Bun
     sizes = []
     for number in range(2):
         sink = _sink(name, path, bundle)
-        sink.write(inspection(f"{number}23456789", Verdict.NG))
+        for message in _messages(tmp_path / f"journal{number}", bundle, number):
+            sink.write(message)
         sink.close()
         sizes.append(size())
     assert sizes[1] > sizes[0] > 0, "what was told before is kept"
 
 
-@each_sink
+@each_file_sink
 def test_a_sink_that_cannot_be_made_is_an_error_of_ours(
     name: str, tmp_path: Path, bundle: Bundle
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(QCError, match="file"):
-        _sink(name, tmp_path / "file" / "out", bundle).write(inspection("a", Verdict.NG))
+        _sink(name, tmp_path / "file" / "out", bundle)
 
 
-@each_sink
-def test_a_sink_is_made_of_a_path_and_a_bundle(name: str) -> None:
-    kind = resolve("sink", name).Sink
-    assert list(inspect.signature(kind).parameters)[:2] == ["path", "bundle"]
-    assert callable(kind.write) and callable(kind.close)
-
-
-# together
-
-
-@each_source
-@pytest.mark.parametrize("sink", names("sink"))
-def test_a_line_runs_with_it(
-    name: str, sink: str, tmp_path: Path, parts: Path, bundle: Bundle
-) -> None:
-    told = _sink(sink, tmp_path / "out", bundle)
+@each_file_sink
+def test_a_line_runs_with_it(name: str, tmp_path: Path, parts: Path, bundle: Bundle) -> None:
+    told = _sink(name, tmp_path / "out", bundle)
     with JournalWriter(tmp_path / "journal", bundle.manifest, "toy 1.0") as journal:
-        line = Line(bundle, FirstPixel(), _source(name, parts), journal, sinks=[told])
+        line = Line(bundle, FirstPixel(), Source(parts), journal, sinks={"told": told})
         report = line.run()
     assert (report.captured, report.ok, report.ng) == (PARTS, PARTS - 1, 1)
     assert report.sink_errors == () and sum(report.dropped.values()) == 0

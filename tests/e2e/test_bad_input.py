@@ -290,7 +290,7 @@ def test_sinks_on_a_full_disk_cost_no_inspection(made: Made, tmp_path: Path) -> 
         assert Journal(tmp_path / "journal.sqlite").counts()["captured"] == 320
     assert found["captured"] == 320
     (error,) = found["sink_errors"]
-    assert error.startswith("folder: ") and "No space left on device" in error
+    assert error.startswith("folder-0: ") and "No space left on device" in error
 
 
 def _not_sqlite(file: Path) -> None:

@@ -17,10 +17,11 @@ from toy_line import inspection, picture, toy_manifest
 from qc.errors import DataError, QCError
 from qc.imageio import read_image
 from qc.journal import Journal, JournalWriter
+from qc.linefile import KeepTable
 from qc.manifest import Manifest
 from qc.types import Inspection, Prediction, Review, Verdict
 
-TABLES = ("meta", "bundles", "inspections", "drops", "reviews")
+TABLES = ("meta", "bundles", "inspections", "drops", "events", "reviews")
 
 
 @pytest.fixture
@@ -79,18 +80,22 @@ def test_a_fault_has_no_numbers(path: Path, opened: Callable[..., JournalWriter]
         assert row.image_path is None and Journal(path).image_file(row) is None
 
 
-def test_images_are_kept_of_the_verdicts_named(
+def test_images_of_flagged_parts_and_of_a_sample_are_kept(
     path: Path, opened: Callable[..., JournalWriter]
 ) -> None:
     with opened() as writer:
         writer.put(inspection("ok", Verdict.OK))
         writer.put(inspection("review", Verdict.REVIEW))
-    with opened(keep_images={Verdict.OK}) as writer:
+    with opened(keep=KeepTable(ok_sample=1.0)) as writer:
         writer.put(inspection("ok2", Verdict.OK))
         writer.put(inspection("ng2", Verdict.NG))
-    kept = {row.inspection_id for row in Journal(path).rows() if row.image_path is not None}
-    assert kept == {"review", "ok2"}
-    assert {p.stem for p in path.parent.rglob("*.png")} == {"review", "ok2"}
+    rows = Journal(path).rows()
+    kept = {row.inspection_id for row in rows if row.image_path is not None}
+    assert kept == {"review", "ok2", "ng2"}
+    assert {p.stem for p in path.parent.rglob("*.png")} == kept
+    assert {row.inspection_id: row.sampled for row in rows} == {
+        "ok": False, "review": None, "ok2": True, "ng2": None,
+    }  # fmt: skip
 
 
 def test_counts_add_up_and_drops_have_causes(
@@ -156,6 +161,7 @@ def test_nothing_can_be_changed_or_removed(
     with opened() as writer:
         writer.put(inspection("a"))
         writer.drop("toy", "d", "full")
+        writer.event("stop", {})
     Journal(path).add_review(Review("a", "Ann", Verdict.OK))
     with sqlite3.connect(path) as connection:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -264,7 +270,9 @@ def test_another_schema_is_refused(path: Path, opened: Callable[..., JournalWrit
         connection.execute("DROP TRIGGER meta_no_update")
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     for attempt in (lambda: Journal(path), opened):
-        with pytest.raises(DataError, match="expected version 1; found version 99"):
+        with pytest.raises(
+            DataError, match=r"newer program .*expected version 2; found version 99"
+        ):
             attempt()
 
 

@@ -131,7 +131,7 @@ def test_a_failing_writer_keeps_what_came_before_and_frees_everyone(
 
     def fill(number: int) -> None:
         try:
-            for i in range(100):
+            for i in range(300):
                 writer.put(inspection(f"{number}-{i}", Verdict.OK))
         except FaultError as error:
             failures.append(error)
@@ -151,18 +151,18 @@ def test_a_failing_writer_keeps_what_came_before_and_frees_everyone(
     assert [r.inspection_id for r in Journal(path).rows()] == ["before", "first"]
 
 
-def test_an_image_that_cannot_be_kept_is_a_fault(
+def test_an_image_that_cannot_be_kept_does_not_stop_the_line(
     path: Path, opened: Callable[..., JournalWriter]
 ) -> None:
-    failed = threading.Event()
-    writer = opened(on_failed=failed.set)
-    (path.parent / "shift-images").touch()
-    writer.put(inspection("ok", Verdict.OK))
-    writer.put(inspection("ng", Verdict.NG))
-    assert failed.wait(5)
-    with pytest.raises(FaultError, match=r"cannot be kept.*(exists|directory)"):
-        writer.close()
-    assert Journal(path).counts()["captured"] == 1
+    with opened() as writer:
+        (path.parent / "shift-images").touch()
+        for name in ("a", "b"):
+            writer.put(inspection(name))
+        wait_until(lambda: writer.images_why != "")
+    assert "cannot be written" in writer.images_why
+    journal = Journal(path)
+    assert [row.image_path for row in journal.rows()] == [None, None]
+    assert [e.kind for e in journal.events()] == ["images not kept"]
 
 
 def test_what_fails_after_the_commit_is_not_swallowed(
@@ -211,3 +211,34 @@ def test_slow_progress_is_waited_for(path: Path, opened: Callable[..., JournalWr
         writer.put(inspection(f"i{i}", Verdict.OK))
     writer.close(timeout_s=0.2)
     assert Journal(path).counts()["ok"] == 10
+
+
+def test_pictures_that_wait_are_bounded_in_bytes(
+    path: Path, opened: Callable[..., JournalWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qc.journal.QUEUE_BYTES", 2 * 4 * 4 * 3)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Inspection) -> None:
+        entered.set()
+        go_on.wait(10)
+
+    writer = opened(on_written=hold)
+    writer.put(inspection("written", Verdict.OK))
+    assert entered.wait(5)
+    given: list[str] = []
+
+    def fill() -> None:
+        for name in ("a", "b", "c"):
+            writer.put(inspection(name, Verdict.OK))
+            given.append(name)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    wait_until(lambda: len(given) == 2)
+    time.sleep(0.05)
+    assert given == ["a", "b"], "two pictures of 48 bytes wait, the third is held back"
+    go_on.set()
+    thread.join(5)
+    writer.close()
+    assert Journal(path).counts()["ok"] == 4

@@ -145,7 +145,7 @@ def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
         "UPDATE inspections SET image_path = x'00'",
         "UPDATE inspections SET scores = '{'",
         "UPDATE inspections SET image_path = CAST(x'ff' AS TEXT)",
-        "ALTER TABLE inspections DROP COLUMN lot",
+        "ALTER TABLE inspections DROP COLUMN frame_id",
         "DROP TABLE reviews",
     ],
 )

@@ -1,0 +1,202 @@
+"""Pictures kept beside the journal: which, how they are written, and what if they cannot be.
+
+A picture is whole and under its name before its row is committed. Where it cannot be kept (a full
+disk), the row is written without it and the journal goes on: a missing picture is a smaller loss
+than a missing verdict. That is said once when it begins and once when it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from qc.errors import QCError
+from qc.imageio import png_bytes
+from qc.linefile import KeepTable
+from qc.types import Inspection, Verdict
+
+Durability = Literal["full", "normal"]
+
+FAST = 1
+"""PNG compression: the line waits for it."""
+
+RETRY_S = 1.0
+"""How long no picture is tried after one could not be written."""
+
+RECOVERED = 1.1
+"""Times the free space under which no picture is kept, until pictures are kept again."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """A picture on the disk.
+
+    Args:
+        path: relative to the journal's folder, with slashes.
+        sha256: of the file, hexadecimal.
+    """
+
+    path: str
+    sha256: str
+
+
+def images_folder(journal: Path) -> Path:
+    """Where the pictures of a journal are kept: one folder a day inside it."""
+    return journal.parent / f"{journal.stem}-images"
+
+
+def is_sampled(inspection_id: str, share: float) -> bool:
+    """Whether chance draws this part; by its id, so that the draw can be repeated and checked.
+
+    Args:
+        inspection_id: unique; nothing of the part or its verdict goes into the draw.
+        share: of parts that are drawn, 0 to 1.
+    """
+    number = int.from_bytes(sha256(inspection_id.encode("utf-8", "surrogatepass")).digest()[:8])
+    return number < share * 2**64
+
+
+class ImageKeeper:
+    """Keeps pictures by `[keep]`; owned by the thread that writes the journal.
+
+    Args:
+        journal: the journal file.
+        keep: which pictures.
+        durability: "full" waits until the disk has a picture before its row is written.
+        on_change: told once when pictures are no longer kept, with the reason in words, and once
+            when they are again, with "".
+        on_kept: told the bytes of each picture that is written.
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        keep: KeepTable,
+        durability: Durability,
+        on_change: Callable[[str], None],
+        on_kept: Callable[[int], None],
+    ) -> None:
+        self.keep = keep
+        self.durability = durability
+        self.why = ""
+        self.token = uuid.uuid4().hex
+        """In the names of files that are half written: others are left over from a crash."""
+        self._folder = images_folder(journal)
+        self._root = journal.parent
+        self._on_change = on_change
+        self._on_kept = on_kept
+        self._not_before = 0.0
+        self._touched: set[Path] = set()
+
+    def sampled(self, inspection: Inspection) -> bool | None:
+        """Of an OK part, whether its picture is drawn; None of the others."""
+        if inspection.verdict is not Verdict.OK:
+            return None
+        return is_sampled(inspection.inspection_id, self.keep.ok_sample)
+
+    def store(self, inspection: Inspection) -> KeptImage | None:
+        """Keep the picture of an inspection where it is to be kept and can be."""
+        if inspection.image is None or self.sampled(inspection) is False:
+            return None
+        if self._no_room() or time.monotonic() < self._not_before:
+            return None
+        day = inspection.captured_at.astimezone(UTC).date().isoformat()
+        file = self._folder / day / f"{inspection.inspection_id}.png"
+        try:
+            data = png_bytes(inspection.image, where=file, compression=FAST)
+            self._write(file, data)
+        except (QCError, OSError) as error:
+            self._not_before = time.monotonic() + RETRY_S
+            text = error.message if isinstance(error, QCError) else error.strerror or str(error)
+            self._change(f"the picture cannot be written: {text}")
+            return None
+        self._change("")
+        self._on_kept(len(data))
+        return KeptImage(file.relative_to(self._root).as_posix(), sha256(data).hexdigest())
+
+    def settle(self) -> None:
+        """Wait until the disk has the names of what was kept; before the rows are committed."""
+        if self.durability == "full":
+            try:
+                for folder in self._touched:
+                    _sync_folder(folder)
+            except OSError as error:
+                self._change(f"the disk does not take the pictures: {error.strerror or error}")
+        self._touched.clear()
+
+    def look_again(self) -> None:
+        """Notice that there is room again, also where no part is flagged meanwhile."""
+        if self.why:
+            self._no_room()
+
+    def _no_room(self) -> bool:
+        """Whether the disk has less room than is to be left free."""
+        least = self.keep.min_free_gb * 1e9
+        if not least:
+            return False
+        try:
+            free = shutil.disk_usage(self._root).free
+        except OSError as error:
+            self._change(f"the disk cannot be asked for its room: {error.strerror}")
+            return True
+        short = self.why.startswith(_SHORT)
+        if free < least * (RECOVERED if short else 1.0):
+            self._change(f"{_SHORT} {self.keep.min_free_gb:g} GB free (min_free_gb)")
+            return True
+        if short:
+            self._change("")
+        return False
+
+    def _change(self, why: str) -> None:
+        before, self.why = self.why, why
+        if bool(before) != bool(why):
+            self._on_change(why)
+
+    def _write(self, file: Path, data: bytes) -> None:
+        """The whole file or none of it; on the disk when this returns, where that is wanted."""
+        partial = file.with_name(f".{self.token}.tmp")
+        try:
+            try:
+                number = self._new(partial)
+            except FileNotFoundError:  # the folder of that day is new, or was emptied and removed
+                self._make(file.parent)
+                number = self._new(partial)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(number, view) :]
+                if self.durability == "full":
+                    os.fsync(number)
+            finally:
+                os.close(number)
+            partial.replace(file)
+            self._touched.add(file.parent)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _new(self, partial: Path) -> int:
+        return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def _make(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._touched |= {folder.parent, folder.parent.parent}
+
+
+_SHORT = "the disk has less than"
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,69 @@
+"""Which inspections somebody asks for, and the SQL of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from qc.errors import UsageError
+from qc.journal_schema import stamp
+from qc.types import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Conditions that all must hold; None: any.
+
+    Args:
+        since: captured at this moment or later.
+        until: captured before this moment.
+        lot, part_id, source_id, bundle_id, defect_class: exactly this.
+        verdicts: one of these.
+        reviewed: with (True) or without (False) a review.
+        after_seq: journaled after the inspection of this number.
+
+    Raises:
+        UsageError: a time without its zone.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    lot: str | None = None
+    part_id: str | None = None
+    source_id: str | None = None
+    bundle_id: str | None = None
+    defect_class: str | None = None
+    verdicts: Sequence[Verdict] | None = None
+    reviewed: bool | None = None
+    after_seq: int | None = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.since, self.until):
+            if moment is not None and moment.utcoffset() is None:
+                raise UsageError("a time needs its zone", expected="such as +00:00", found=moment)
+
+    def sql(self) -> tuple[str, list[object]]:
+        """The WHERE clause over `inspections i` ("" where there is none), and its values."""
+        conditions: list[str] = []
+        values: list[object] = []
+        for name in ("lot", "part_id", "source_id", "bundle_id", "defect_class"):
+            if (value := getattr(self, name)) is not None:
+                conditions.append(f"{name} = ?")
+                values.append(value)
+        for sign, moment in ((">=", self.since), ("<", self.until)):
+            if moment is not None:
+                conditions.append(f"captured_at {sign} ?")
+                values.append(stamp(moment))
+        if self.after_seq is not None:
+            conditions.append("seq > ?")
+            values.append(self.after_seq)
+        if self.verdicts is not None:
+            conditions.append(f"verdict IN ({', '.join('?' * len(self.verdicts))})")
+            values += [verdict.value for verdict in self.verdicts]
+        if self.reviewed is not None:
+            word = "EXISTS" if self.reviewed else "NOT EXISTS"
+            conditions.append(
+                f"{word} (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id)"
+            )
+        return (" WHERE " + " AND ".join(conditions) if conditions else ""), values

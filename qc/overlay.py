@@ -149,8 +149,11 @@ def draw_overlay(
         if value is not None and not 0.0 <= value <= 1.0:
             raise QCError(f"the overlay's {name} is wrong", expected="0 to 1", found=value)
     factor = _factor(image.shape[0], image.shape[1])
-    picture = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    height, width = picture.shape[:2]
+    height, width = image.shape[0] * factor, image.shape[1] * factor
+    picture = image
+    if factor > 1:
+        enlarged = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+        picture = np.asarray(enlarged, np.uint8)
     canvas_width = max(width, MIN_WIDTH)
     unit = max(1.0, canvas_width / 900)
     if level is not None:
@@ -169,9 +172,11 @@ def draw_overlay(
     if level is not None and kind == "occlusion":
         band.line(_HIDDEN if level.max() >= 2 * CLEAR_BELOW else _FLAT, _TEXT)
     band.scale(word, _MEANING[kind] if level is not None else None)
-    top = np.full((height, canvas_width, 3), _BAND, np.uint8)
-    top[:, :width] = picture
-    return np.vstack([top, band.pixels])
+    canvas = np.empty((height + len(band.pixels), canvas_width, 3), np.uint8)
+    canvas[:height, :width] = picture
+    canvas[:height, width:] = _BAND
+    canvas[height:] = band.pixels
+    return canvas
 
 
 def _check_picture(image: Image) -> None:

@@ -120,7 +120,7 @@ class Times:
     total_ms: list[float] = field(default_factory=list)
     infer_ms: list[float] = field(default_factory=list)
 
-    def note(self, inspection: Inspection) -> None:
+    def write(self, inspection: Inspection) -> None:
         """Note one."""
         self.total_ms.append(inspection.timings_ms["total"])
         self.infer_ms.append(inspection.timings_ms["infer"])
@@ -178,7 +178,7 @@ def line_fps(
             Started(),
             journal,
             sinks={"overlays": overlays},
-            on_inspection=times.note,
+            on_inspection=times.write,
         ).run()
     seconds = time.perf_counter() - begun[0]
     if report.captured != count or report.fault or report.dropped or report.sink_errors:

@@ -275,7 +275,7 @@ def cold_start(bundle: Path, image: Path, python: str = sys.executable) -> float
     Raises:
         FaultError: it ended without a verdict.
     """
-    command = [python, "-m", "qc.cli", "inspect", str(bundle), str(image)]
+    command = [python, "-P", "-m", "qc.cli", "inspect", str(bundle), str(image)]
     start = time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -301,7 +301,7 @@ def rss_mb(bundle: Path, images: Path, home: Path) -> float:
         f'[source]\nkind = "folder"\npath = "{images.resolve()}"\n',
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "qc.cli", "run", str(line)]
+    command = [sys.executable, "-P", "-m", "qc.cli", "run", str(line)]
     highest = 0.0
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

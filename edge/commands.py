@@ -1,10 +1,8 @@
-"""`qc verify`, `qc show`, `qc inspect` and `qc run`: nothing here needs TensorFlow or Keras."""
+"""`qc verify`, `qc show` and `qc inspect`: nothing here needs TensorFlow or Keras."""
 
 from __future__ import annotations
 
 import re
-import signal
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge.inspect import inspect_frame, overlay_of
-from edge.line import Line
 from edge.occlusion import Occluder, occlusion_map
 from edge.predictors.litert import LiteRTPredictor
 from edge.sources.folder import files, read_frame
-from qc import plugins
 from qc.bundle import Bundle, open_bundle
 from qc.console import Command, stderr
 from qc.errors import FaultError, GateError, UsageError, printable
 from qc.imageio import write_png
-from qc.journal import JournalWriter
-from qc.linefile import read_line
 from qc.replay import Predictor, replay, require_replay
 from qc.signature import require_signature
 from qc.types import FloatArray, Inspection, Verdict
@@ -43,7 +37,7 @@ _STYLE = {
 _NO_MAP = "no map: this model does not say where it looked; qc inspect --occlusion draws one\n"
 
 
-def _open(path: Path, keys: Sequence[Path]) -> Bundle:
+def open_trusted(path: Path, keys: Sequence[Path]) -> Bundle:
     """Open a bundle; where keys are named, one of them must have signed it."""
     bundle = open_bundle(path)
     if keys:
@@ -57,7 +51,7 @@ def _signed_by(bundle: Bundle) -> str | None:
 
 def verify(running: Command, path: Path, keys: Sequence[Path] = ()) -> None:
     """Open a bundle, which checks its bytes, and replay its golden inputs."""
-    bundle = _open(path, keys)
+    bundle = open_trusted(path, keys)
     predictor = LiteRTPredictor(bundle)
     outcome = replay(bundle, predictor)
     running.result(
@@ -153,7 +147,7 @@ def inspect(
     """
     if occlusion and out is None:
         raise UsageError("--occlusion draws overlays", expected="--out with a folder for them")
-    bundle = _open(path, keys)
+    bundle = open_trusted(path, keys)
     predictor = LiteRTPredictor(bundle)
     require_replay(bundle, predictor)
     found: list[dict[str, Any]] = []
@@ -186,7 +180,7 @@ def occluder(path: Path, keys: Sequence[Path] = ()) -> Occluder:
         BundleError: not a whole bundle, or one that does not replay here.
         UsageError: the bundle has a map.
     """
-    bundle = _open(path, keys)
+    bundle = open_trusted(path, keys)
     if bundle.manifest.attention is not None:
         raise UsageError(
             "this bundle has a map of its own, which the journal holds",
@@ -243,71 +237,3 @@ def _row(
         "infer_ms": inspection.timings_ms.get("infer"),
         "overlay": None if overlay is None else str(overlay),
     }
-
-
-def run(running: Command, path: Path) -> None:
-    """Run a line file until its source ends or the process is told to stop."""
-    report = run_line(running, path)
-    running.result(report)
-    dropped = sum(report["dropped"].values())
-    running.say(
-        f"captured {report['captured']} = OK {report['ok']} + NG {report['ng']} + "
-        f"REVIEW {report['review']} + FAULT {report['fault']} + dropped {dropped}"
-    )
-    if report["p50_ms"] is not None:
-        running.say(f"p50 {report['p50_ms']:.2f} ms, p99 {report['p99_ms']:.2f} ms")
-
-
-def run_line(running: Command, path: Path) -> dict[str, Any]:
-    """Run a line file; the account of every frame."""
-    file = read_line(path)
-    bundle = _open(file.bundle, file.trusted_keys)
-    predictor = LiteRTPredictor(bundle)
-    (told,) = file.source
-    source = plugins.resolve("source", told.kind).Source(**told.arguments, source_id=told.source_id)
-    sinks = {
-        s.id: plugins.resolve("sink", s.kind).Sink(**s.arguments, bundle=bundle) for s in file.sinks
-    }
-    total = len(getattr(source, "files", ())) or None
-    done = 0
-    with (
-        running.step("inspect") as tell,
-        JournalWriter(file.journal, bundle.manifest, predictor.runtime) as journal,
-    ):
-
-        def count(inspection: Inspection) -> None:
-            nonlocal done
-            done += 1
-            tell(done, total or done)
-
-        line = Line(
-            bundle,
-            predictor,
-            source,
-            journal,
-            policy=file.queue.policy,
-            queue_size=file.queue.size,
-            sinks=sinks,
-            actions=file.actions,
-            from_start=[s.id for s in file.sinks if s.begin == "start"],
-            on_inspection=count,
-            deadline_ms=file.deadline_ms,
-        )
-        before = {s: signal.signal(s, lambda *_: line.stop()) for s in _SIGNALS}
-        started = time.monotonic()
-        try:
-            report = line.run()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-    for text in report.sink_errors:
-        running.say(f"a sink did not get everything (it is all in the journal): {text}")
-    return {
-        **report.as_json(),
-        "seconds": round(time.monotonic() - started, 3),
-        "journal": str(file.journal),
-        "sink_errors": list(report.sink_errors),
-    }
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)

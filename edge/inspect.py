@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from dataclasses import replace
 
 from edge.occlusion import SCALE
@@ -26,23 +26,58 @@ def inspect_frame(
         frame: a picture, or the fault that stands for it.
         bundle: whose model, thresholds and geometry apply.
         predictor: runs the bundle's model.
-        deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
+        deadline_ms: a verdict later than this after the capture is a FAULT, and a frame that is too
+            late already is not judged any more; None: no deadline.
 
     Returns:
         The inspection with its image; `timings_ms` holds "total", the duration of this call, and
         "infer", the pass through the model, where there was one.
     """
     start = time.perf_counter_ns()
-    prediction, decision = _judge(frame, bundle, predictor)
-    age_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
-    if deadline_ms is not None and age_ms > deadline_ms and decision.verdict is not Verdict.FAULT:
-        late = f"the verdict came {age_ms:.0f} ms after the capture, deadline {deadline_ms:g} ms"
-        decision = Decision(Verdict.FAULT, late)
+    if deadline_ms is not None and _age_ms(frame) > deadline_ms:
+        why = (
+            f"its turn came {_age_ms(frame):.0f} ms after the capture, deadline {deadline_ms:g} ms"
+        )
+        prediction, decision = None, Decision(Verdict.FAULT, why)
+    else:
+        prediction, decision = _judge(frame, bundle, predictor)
+    if deadline_ms is not None and decision.verdict is not Verdict.FAULT:
+        age_ms = _age_ms(frame)
+        if age_ms > deadline_ms:
+            why = f"the verdict came {age_ms:.0f} ms after the capture, deadline {deadline_ms:g} ms"
+            decision = Decision(Verdict.FAULT, why)
     timings_ms = {"total": (time.perf_counter_ns() - start) / 1e6}
     if prediction is not None:
         timings_ms["infer"] = prediction.infer_ns / 1e6
+    return _inspection(frame, bundle, prediction, decision, timings_ms)
+
+
+def fault_of(frame: Frame, bundle: Bundle, why: str, *, started_s: float) -> Inspection:
+    """The FAULT of a frame whose verdict nobody waits for any longer.
+
+    Args:
+        frame: what was captured.
+        bundle: that was to judge it.
+        why: in words.
+        started_s: monotonic clock when the inspection began.
+    """
+    total_ms = (time.monotonic() - started_s) * 1000
+    return _inspection(frame, bundle, None, Decision(Verdict.FAULT, why), {"total": total_ms})
+
+
+def _age_ms(frame: Frame) -> float:
+    return (time.monotonic_ns() - frame.monotonic_ns) / 1e6
+
+
+def _inspection(
+    frame: Frame,
+    bundle: Bundle,
+    prediction: Prediction | None,
+    decision: Decision,
+    timings_ms: dict[str, float],
+) -> Inspection:
     return Inspection(
-        inspection_id=uuid.uuid4().hex,
+        inspection_id=os.urandom(16).hex(),
         frame_id=frame.frame_id,
         source_id=frame.source_id,
         captured_at=frame.captured_at,
@@ -70,9 +105,10 @@ def _judge(
         decision = decide(prediction, manifest.decision, manifest.class_names, manifest.good)
     except QCError as error:
         return None, Decision(Verdict.FAULT, error.message)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is a FAULT, never a lost frame
         return None, Decision(Verdict.FAULT, f"{predictor.runtime} failed: {error}")
-    if decision.score is not None:  # what is shown and kept are the scores that were judged
+    if decision.score is not None and decision.score is not prediction.score:
+        # what is shown and kept are the scores that were judged
         prediction = replace(prediction, score=decision.score)
     return prediction, decision
 

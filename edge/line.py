@@ -1,267 +1,399 @@
-"""The line: source -> inspect -> journal -> sinks, and the account of what became of every frame.
+"""The line: sources -> inspect -> journal -> sinks, and the account of what became of every frame.
 
-One capture thread, the caller's thread with the interpreter, the journal's thread, one for each
-sink, which is told from the journal. Always: captured = OK + NG + REVIEW + FAULT + dropped.
+One capture thread for each source, one that owns the interpreter, the journal's thread, one for
+each sink, and the caller's, which watches the others. Always: captured = OK + NG + REVIEW + FAULT
++ dropped + in flight, and in flight is 0 at the end.
 """
 
 from __future__ import annotations
 
-import threading
+import shutil
+import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
-import numpy as np
-
+from edge.account import Account, LineReport
+from edge.capture import Capture, words_of
 from edge.channel import Channel, ChannelClosedError, Policy
-from edge.inspect import inspect_frame
-from edge.message import Sink
+from edge.clerk import Clerk
+from edge.feed import Feed, Source
+from edge.judge import Loaded
+from edge.message import Sink, action_of
 from edge.outbox import Outbox
+from edge.overseer import Overseer
+from edge.status import LineStatus, SinkStatus
+from edge.swap import Changeover, MakePredictor
+from edge.watchdog import Budget
 from qc.bundle import Bundle
-from qc.errors import FaultError, UsageError
+from qc.errors import FaultError, QCError, UsageError
 from qc.journal import JournalWriter
-from qc.linefile import ActionsTable
+from qc.linefile import Action, ActionsTable
 from qc.replay import Predictor, require_replay
-from qc.types import Frame, Inspection, Verdict
+from qc.types import Frame, Inspection, Verdict, utc_now
 
 STOPPED = "the line was stopped before this frame was inspected"
 """Cause of a drop of a frame that was still waiting at the end of the drain."""
 
-LATENCIES = 100_000
-"""The percentiles are those of the last inspections, this many."""
+SWITCH_S = 0.0005
+"""Threads of Python give way after this long; with the usual 5 ms a judge waits for the journal."""
 
+TICK_S = 0.02
+"""How often the line looks whether something hangs."""
 
-class Source(Protocol):
-    """What frames come from: a context manager that yields them; a live one cannot be held back."""
+LAST_S = 2.0
+"""How long after the drain the frame that is being judged is waited for."""
 
-    is_live: bool
-
-    def __enter__(self) -> Any:
-        """Open it."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Any:
-        """Close it."""
-        ...
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield frames until the source ends."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LineReport:
-    """What became of every captured frame.
-
-    Args:
-        captured: frames that the source gave; the sum of the other counts.
-        dropped: cause -> frames that were captured and not inspected.
-        p50_ms, p99_ms: duration of an inspection with a measurement; None where there was none.
-        sink_errors: what sinks did not get, in words.
-    """
-
-    captured: int
-    ok: int
-    ng: int
-    review: int
-    fault: int
-    dropped: dict[str, int]
-    p50_ms: float | None
-    p99_ms: float | None
-    sink_errors: tuple[str, ...] = field(default=())
-
-    def as_json(self) -> dict[str, Any]:
-        """The `--json` form of `qc run`."""
-        return {
-            "captured": self.captured,
-            "ok": self.ok,
-            "ng": self.ng,
-            "review": self.review,
-            "fault": self.fault,
-            "dropped": dict(self.dropped),
-            "p50_ms": self.p50_ms,
-            "p99_ms": self.p99_ms,
-        }
+END_S = 5.0
+"""How long the end waits for what is in flight and for threads that should have ended."""
 
 
 class Line:
-    """Runs a source through a bundle, once.
+    """Runs sources through a bundle, once.
 
     Args:
         bundle: an opened bundle.
-        predictor: runs its model; used by the thread that calls `run` only.
-        source: where frames come from; used by the capture thread only.
+        predictor: runs its model; used by the thread of the judge only.
+        source: where frames come from: feeds, or one source that is read once as it is.
         journal: open; `run` takes its `on_written` and `on_failed`, and closes it.
-        policy: "wait" holds the source back, "latest" drops the oldest waiting frame.
-        queue_size: frames that may wait.
+        policy: "wait" holds a source back, "latest" drops its oldest waiting frame.
+        queue_size: frames of one source that may wait.
         sinks: told of each inspection after it is journaled, by the id of each.
-        actions: what the sinks are told for each verdict.
         from_start: ids of sinks that are told what the journal already holds, when they are new.
-        on_inspection: called in the journal's thread after the commit.
+        on_inspection: told of each inspection after it is journaled, in the thread of the journal:
+            it must return at once.
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
         drain_s: how long waiting frames are still inspected after `stop`; the rest are dropped.
+        actions: what the machine behind the line is told to do for each verdict.
+        make_predictor: makes another predictor, to take over a bundle, and to go on after a call
+            into an interpreter that does not return; None: neither is possible.
+        trusted_keys: one of them must have signed a bundle that is taken over; none: it need not be
+            signed.
+        hang_s: an interpreter that does not return for this long is left behind; None: 10 s, with a
+            deadline five times that, but at least 1 s.
+        restarts: how often the judge may be started again before the line ends.
+        on_tick: called in the thread of `run` every few hundredths of a second.
     """
 
     def __init__(
         self,
         bundle: Bundle,
         predictor: Predictor,
-        source: Source,
+        source: Source | Sequence[Feed],
         journal: JournalWriter,
         *,
         policy: Policy = "wait",
         queue_size: int = 8,
         sinks: Mapping[str, Sink] | None = None,
-        actions: ActionsTable | None = None,
         from_start: Collection[str] = (),
         on_inspection: Callable[[Inspection], None] | None = None,
         deadline_ms: float | None = None,
         drain_s: float = 10.0,
+        actions: ActionsTable | None = None,
+        make_predictor: MakePredictor | None = None,
+        trusted_keys: Sequence[Path] = (),
+        hang_s: float | None = None,
+        restarts: Budget | None = None,
+        on_tick: Callable[[], None] | None = None,
     ) -> None:
-        self.bundle = bundle
-        self.predictor = predictor
-        self.source = source
         self.journal = journal
-        self.deadline_ms = deadline_ms
-        self.drain_s = drain_s
         self.on_inspection = on_inspection
-        self._outbox = Outbox(
-            journal.path, sinks or {}, actions or ActionsTable(), from_start=from_start
-        )
-        self._callback_error = ""
+        self.drain_s = drain_s
+        self.actions = actions or ActionsTable()
+        self._outbox = Outbox(journal.path, sinks or {}, self.actions, from_start=from_start)
+        self.started_at = utc_now()
+        feeds = source if isinstance(source, Sequence) else [Feed(source)]
+        self._captures = [
+            Capture(
+                feed,
+                partial(self._hand_over, feed.name),
+                partial(self._source_event, feed.name),
+                self._source_ended,
+                partial(self._outbox.fail_safe, self.actions.fault),
+                prepare=self._prepare,
+            )
+            for feed in feeds
+        ]
+        self._by_source = {capture.feed.name: capture for capture in self._captures}
         self._channel: Channel[Frame] = Channel(queue_size, policy, self._drop)
-        self._stop_at: float | None = None
+        self._clerk = Clerk(self._fail)
+        self._account = Account()
+        self._latest: dict[str, Inspection] = {}
+        self._changeover = Changeover(
+            Loaded(bundle, predictor), journal, make_predictor, trusted_keys
+        )
+        self._overseer = Overseer(
+            self._channel,
+            self._changeover,
+            self._clerk,
+            self._settle,
+            self._is_late,
+            self._fail,
+            partial(self._event, "judge restarted"),
+            deadline_ms=deadline_ms,
+            hang_s=hang_s,
+            restarts=restarts or Budget(3, 60.0),
+        )
+        self._on_tick = on_tick
         self._started = False
-        self._source_error: Exception | None = None
-        # A source that never answers must not keep `run` waiting after `stop`
-        self._timer = threading.Timer(drain_s, self._channel.close)
-        self._timer.daemon = True
-        self._stopping = threading.RLock()
-        self._handing_over = threading.Lock()
-        self._over = False
-        self._counting = threading.Lock()
-        self._captured = 0
-        self._dropped: Counter[str] = Counter()
-        self._verdicts: Counter[Verdict] = Counter()
-        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._stop_at: float | None = None
+        self._failure: Exception | None = None
+        self._callback_error = ""
+        self._sinks: tuple[SinkStatus, ...] = ()
 
-    def stop(self) -> None:
+    # from any thread
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that judges now."""
+        return self._changeover.loaded.bundle
+
+    def action_of(self, verdict: Verdict) -> Action:
+        """What the machine behind the line is told to do with a part."""
+        return action_of(verdict, self.actions)
+
+    def latest(self, source_id: str) -> Inspection | None:
+        """The last journaled inspection of a source, with its picture; None before the first."""
+        return self._latest.get(source_id)
+
+    def stop(self, *, at_once: bool = False) -> None:
         """Ask the line to end: no new frame is captured, `run` drains and returns.
 
-        Safe to call from another thread or a signal handler; calling it again changes nothing.
+        Safe to call from another thread or a signal handler, and again.
+
+        Args:
+            at_once: drop what waits instead of inspecting it.
         """
-        with self._stopping:
-            if self._stop_at is None:
-                self._stop_at = time.monotonic() + self.drain_s
-                self._timer.start()
+        if at_once:
+            self._stop_at = time.monotonic()
+        elif self._stop_at is None:
+            self._stop_at = time.monotonic() + self.drain_s
+
+    def status(self) -> LineStatus:
+        """The account at this moment, and how everything does."""
+        counts = self._account.counts()
+        sources = tuple(capture.status() for capture in self._captures)
+        with suppress(FaultError):  # the journal cannot be read: the last that is known of them
+            self._sinks = self._outbox.status()
+        images_why = self.journal.images_why
+        ill = images_why or any(s.state == "degraded" for s in sources)
+        ill = ill or any(s.state != "running" for s in self._sinks)
+        stopping = self._stop_at is not None or self._failure is not None
+        return LineStatus(
+            state="stopping" if stopping else "degraded" if ill else "running",
+            bundle_id=self.bundle.manifest.bundle_id,
+            runtime=self._changeover.loaded.predictor.runtime,
+            started_at=self.started_at,
+            captured=counts.captured,
+            ok=counts.verdicts[Verdict.OK],
+            ng=counts.verdicts[Verdict.NG],
+            review=counts.verdicts[Verdict.REVIEW],
+            fault=counts.verdicts[Verdict.FAULT],
+            dropped=counts.dropped,
+            queued=len(self._channel),
+            in_flight=counts.in_flight,
+            latency_counts=counts.latency_counts,
+            latency_sum_ms=counts.latency_sum_ms,
+            p50_ms=counts.p50_ms,
+            p99_ms=counts.p99_ms,
+            disk_free_bytes=shutil.disk_usage(self.journal.path.parent).free,
+            images_why=images_why,
+            sources=sources,
+            sinks=self._sinks,
+        )
+
+    def swap(self, path: Path) -> str:
+        """Take over another bundle between two parts; the line goes on meanwhile.
+
+        Args:
+            path: the bundle; it is opened, checked and replayed beside the one that runs.
+
+        Returns:
+            The id of the bundle that judges now.
+
+        Raises:
+            QCError: the bundle is refused, and the one that runs goes on; the refusal is journaled.
+        """
+        self._require_running()
+        try:
+            return self._changed(self._changeover.swap(path))
+        except QCError as error:
+            self._event("swap refused", {"bundle": str(path), "why": error.message})
+            raise
+
+    def rollback(self) -> str:
+        """Go back to the bundle that judged before the last swap.
+
+        Returns:
+            The id of the bundle that judges now.
+
+        Raises:
+            UsageError: nothing was taken over since the line started, or it was taken back.
+        """
+        self._require_running()
+        return self._changed(self._changeover.rollback())
+
+    def _changed(self, bundle_id: str) -> str:
+        for capture in self._captures:
+            self._prepare(capture.source)
+        return bundle_id
+
+    def _require_running(self) -> None:
+        if not self._overseer.is_running or self._stop_at is not None:
+            raise UsageError("the line does not run", expected="a line that runs", found="none")
+
+    # the thread of the caller
 
     def run(self) -> LineReport:
-        """Run until the source ends or `stop` is called.
+        """Run until the sources end or `stop` is called.
 
         Returns:
             The account of every frame.
 
         Raises:
             BundleError: the bundle does not replay on this machine; nothing was started.
-            FaultError: the journal or the source failed; what was inspected before is journaled.
+            FaultError: the journal, the judge or a source that cannot be opened again failed; what
+                was inspected before is journaled, and the sinks were told the fail-safe action.
         """
         if self._started:
             raise UsageError("a line runs once", expected="a new Line", found="a second run()")
         self._started = True
-        require_replay(self.bundle, self.predictor)
-        self._outbox.start()
-        self.journal.on_written = self._tell
+        require_replay(self.bundle, self._changeover.loaded.predictor)
+        self.journal.on_written = self._written
         self.journal.on_failed = self._channel.close
-        capture = threading.Thread(target=self._capture, name="capture", daemon=True)
-        capture.start()
+        switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
+        self._clerk.start()
+        self._outbox.start()
+        self._overseer.start()
+        for capture in self._captures:
+            capture.start()
         try:
-            for frame in self._channel:
-                self._process(frame)
-            with self._handing_over:
-                self._over = True
-            capture.join(1.0)  # longer only where the source does not answer
-            self.journal.close()
+            self._watch()
         finally:
-            patient = self._stop_at is None and not self.source.is_live
-            self._stop_at = self._stop_at or time.monotonic()
-            self._timer.cancel()
-            self._channel.close()
-            untold = self._outbox.close(self.drain_s, patient=patient)
-        if self._source_error is not None:
-            raise FaultError(
-                "the source failed and the line ended",
-                where=type(self.source).__module__,
-                expected="frames",
-                found=f"{type(self._source_error).__name__}: {self._source_error}",
-            ) from self._source_error
-        return self._report((*untold, *filter(None, [self._callback_error])))
+            sink_errors = self._end()
+            sys.setswitchinterval(switch_s)
+        if self._failure is not None:
+            raise self._failure
+        return self._account.report(sink_errors)
 
-    def _capture(self) -> None:
+    def _watch(self) -> None:
+        """Look after all threads until the judge has nothing more to do."""
+        while self._failure is None and not self._overseer.wait(TICK_S):
+            self._overseer.check()
+            for capture in self._captures:
+                if self._stop_at is not None and not capture.stopping:
+                    capture.stop()
+                capture.check()
+            if self._stop_at is not None and time.monotonic() >= self._stop_at:
+                self._channel.close()
+                if time.monotonic() - self._stop_at > LAST_S:
+                    return  # the interpreter does not return
+            if self._on_tick is not None:
+                self._on_tick()
+
+    def _end(self) -> tuple[str, ...]:
+        """Settle what is left, close everything, and say what the sinks did not get."""
+        live = any(capture.is_live for capture in self._captures)
+        patient = self._stop_at is None and not live
+        self._stop_at = self._stop_at or time.monotonic()
+        self._channel.close()
+        self._account.close()
+        for capture in self._captures:
+            capture.stop()
         try:
-            with self.source:
-                frames = iter(self.source)
-                while self._stop_at is None:
-                    frame = next(frames, None)
-                    if frame is None:
-                        break
-                    self._hand_over(frame)
-        except Exception as error:  # noqa: BLE001 - raised by run() after draining
-            self._source_error = error
-        finally:
-            self._channel.close()
-
-    def _hand_over(self, frame: Frame) -> None:
-        with self._handing_over:
-            if self._over:
-                return  # the source answered after the line had ended
-            self._captured += 1
-            try:
-                self._channel.put(frame)
-            except ChannelClosedError:
+            self._overseer.end()
+            while (frame := self._channel.take(0)) is not None:
                 self._drop(frame, STOPPED)
+            self._clerk.close(END_S)
+            end = time.monotonic() + END_S
+            while self._failure is None and self._account.in_flight and time.monotonic() < end:
+                time.sleep(0.001)
+            for capture in self._captures:
+                capture.join(0.5)  # longer only where the source does not answer
+            self.journal.close()
+        except FaultError as error:
+            self._fail(error)
+        finally:
+            self._clerk.close(0)
+        for fatal in filter(None, [capture.fatal for capture in self._captures]):
+            self._fail(fatal)
+        left = self._account.in_flight
+        if self._failure is None and left:
+            self._fail(FaultError("frames were left without a verdict or a drop", found=left))
+        if self._failure is not None:  # once more: parts that were journaled since took it back
+            self._outbox.fail_safe(self.actions.fault, str(self._failure))
+        sink_errors = self._outbox.close(self.drain_s, patient=patient)
+        return (*sink_errors, *filter(None, [self._callback_error]))
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._outbox.fail_safe(self.actions.fault, str(error))
+
+    def _event(self, kind: str, detail: Mapping[str, object]) -> None:
+        self._clerk.tell(partial(self.journal.event, kind, detail))
+
+    # the threads of the captures
+
+    def _prepare(self, source: Source | None) -> None:
+        if source is not None and hasattr(source, "begin"):
+            source.begin(self.bundle)
+
+    def _hand_over(self, lane: str, frame: Frame) -> None:
+        if not self._account.captured():
+            return  # the source answered after the line had ended
+        try:
+            self._channel.put(frame, lane=lane)
+        except ChannelClosedError:
+            self._drop(frame, STOPPED)
 
     def _drop(self, frame: Frame, cause: str) -> None:
-        self.journal.drop(frame.source_id, frame.frame_id, cause)
-        with self._counting:
-            self._dropped[cause] += 1
+        try:
+            self.journal.drop(
+                frame.source_id, frame.frame_id, cause, part_id=frame.part_id, lot=frame.lot
+            )
+        except FaultError as error:
+            self._fail(error)
+            return
+        self._account.dropped(cause)
 
-    def _process(self, frame: Frame) -> None:
-        if self._stop_at is not None and time.monotonic() > self._stop_at:
+    def _source_event(self, source_id: str, what: str) -> None:
+        self._event("source", {"source": source_id, "what": what})
+
+    def _source_ended(self) -> None:
+        if all(capture.is_over for capture in self._captures):
+            self._channel.close()
+
+    # the thread of the judge
+
+    def _is_late(self) -> bool:
+        return self._stop_at is not None and time.monotonic() > self._stop_at
+
+    def _settle(self, frame: Frame, inspection: Inspection | None) -> None:
+        if inspection is None:
             self._drop(frame, STOPPED)
             return
-        inspection = inspect_frame(frame, self.bundle, self.predictor, deadline_ms=self.deadline_ms)
+        latency_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
         self.journal.put(inspection)
-        self._verdicts[inspection.verdict] += 1
-        if inspection.prediction is not None:
-            self._latencies.append(inspection.timings_ms["total"])
+        measured = inspection.prediction is not None
+        duration_ms = inspection.timings_ms["total"] if measured else None
+        self._account.judged(inspection.verdict, latency_ms, duration_ms)
 
-    def _tell(self, inspection: Inspection) -> None:
+    # the thread of the journal
+
+    def _written(self, inspection: Inspection) -> None:
+        capture = self._by_source.get(inspection.source_id)
+        if capture is None and len(self._captures) == 1:
+            capture = self._captures[0]
+        if capture is not None:
+            self._latest[capture.feed.name] = inspection
+            capture.answered(inspection)
         self._outbox.wake()
-        if self.on_inspection is None:
-            return
-        try:
-            self.on_inspection(inspection)
-        except Exception as error:  # noqa: BLE001 - foreign code; it must not stop the journal
-            self._callback_error = self._callback_error or str(error) or type(error).__name__
-
-    def _report(self, sink_errors: tuple[str, ...]) -> LineReport:
-        latencies = list(self._latencies)
-        return LineReport(
-            captured=self._captured,
-            ok=self._verdicts[Verdict.OK],
-            ng=self._verdicts[Verdict.NG],
-            review=self._verdicts[Verdict.REVIEW],
-            fault=self._verdicts[Verdict.FAULT],
-            dropped=dict(self._dropped),
-            p50_ms=float(np.percentile(latencies, 50)) if latencies else None,
-            p99_ms=float(np.percentile(latencies, 99)) if latencies else None,
-            sink_errors=sink_errors,
-        )
+        if self.on_inspection is not None:
+            try:
+                self.on_inspection(inspection)
+            except Exception as error:  # noqa: BLE001 - a callback is foreign code; it is reported
+                self._callback_error = f"on_inspection: {words_of(error)}"

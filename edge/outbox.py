@@ -246,7 +246,7 @@ class _Delivery:
                 continue
             if not busy:
                 self._failures = 0
-                if self._finishing:
+                if self._finishing and self._alarm is None:  # one that came just now is still told
                     break
                 self._wait(KEEP_S if self._unkept else IDLE_S, news=True)
         self._keep(at_once=True)

@@ -5,7 +5,6 @@ So the edge needs neither TensorFlow nor Keras, and `qc --help` is fast.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 
 from qc.console import AsJson, Verbose, command, load
 from qc.journal_cli import journal_app
+from qc.line_cli import line_app, run
 
 app = typer.Typer(
     name="qc",
@@ -26,6 +26,7 @@ app.add_typer(data_app, name="data")
 keys_app = typer.Typer(help="Make keys, and sign bundles with them.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(journal_app, name="journal")
+app.add_typer(line_app, name="line")
 
 DataOption = Annotated[
     Path | None,
@@ -44,6 +45,8 @@ FormatOption = Annotated[str | None, typer.Option("--format", help="The layout, 
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # it brings the email package: 15 ms of each start
+
         typer.echo(f"attention-qc {version('attention-qc')}")
         raise typer.Exit
 
@@ -359,15 +362,23 @@ def inspect(
         )
 
 
+app.command()(run)
+
+
 @app.command()
-def run(
-    line: Annotated[Path, typer.Argument(help="A line file (TOML).")],
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of pictures; left out: golden inputs.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long both sides run in all.")] = 20.0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of one pass.")] = 1,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a line: source, inspect, journal, sinks."""
+    """The line beside a bare loop on this box: throughput, latency, start and memory."""
     with command(as_json, verbose) as running:
-        load("edge", "edge.commands:run")(running, line)
+        load("edge", "edge.bench:bench_command")(running, bundle, images, seconds, threads)
 
 
 @app.command()

@@ -193,15 +193,16 @@ def decide(
     score = prediction.score
     if len(score) != len(classes):
         raise QCError("the prediction does not fit", expected=f"{len(classes)} scores", found=score)
-    if not np.isfinite(score).all() or score.min() < 0 or score.max() > 1:
+    if not all(0.0 <= value <= 1.0 for value in score.tolist()):  # NaN is neither
         return Decision(Verdict.FAULT, "the model gave a score that is not a number in [0, 1]")
     if prediction.attention is not None and not np.isfinite(prediction.attention).all():
         return Decision(Verdict.FAULT, "the model gave a map that is not finite")
-    good_index = list(classes).index(good)
+    good_index = classes.index(good)
     score = calibrated(score, spec, good_index)
-    likely = max((i for i in range(len(classes)) if i != good_index), key=lambda i: score[i])
+    values = score.tolist()
+    likely = max((i for i in range(len(values)) if i != good_index), key=values.__getitem__)
     name = classes[likely]
-    value = float(defect_scores(score, good_index))
+    value = float(np.float32(1.0) - score[good_index])  # `defect_scores` of one part
     low, high = spec.ok_below[name], spec.ng_above[name]
     if value < low:
         verdict, reason = Verdict.OK, f"defect score {value:.3f} < {low:.3f}"

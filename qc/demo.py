@@ -127,7 +127,7 @@ def demo(running: Command, out: Path, seed: int) -> None:
     truth = _feed(parts, split, out / "line")
     inspected = _next_folder(out)
     (inspected / "line.toml").write_text(LINE.format(here=out), encoding="utf-8")
-    report = load("all", "edge.commands:run_line")(inner, inspected / "line.toml")
+    report = load("all", "edge.line_commands:run_line")(inner, inspected / "line.toml")
     _headline(7)
     manifest = open_bundle(bundle).manifest
     plan = load("all", "training.run:open_run")(run)

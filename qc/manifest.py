@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -151,12 +152,12 @@ class Manifest(_Strict):
             raise ValueError("sha256 must hold the checksum of every part and of no other")
         return self
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Class names in the order of the scores."""
         return tuple(c.name for c in self.classes)
 
-    @property
+    @cached_property
     def good(self) -> str:
         """Name of the class of good parts."""
         return next(c.name for c in self.classes if c.severity == "good")

@@ -42,13 +42,17 @@ def _check(condition: bool, what: str, expected: object, found: object) -> None:
 
 
 def _check_image(image: Image, what: str) -> None:
+    # every frame passes here: nothing is put into words before something is wrong
+    if (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size > 0
+    ):
+        return
     _check(isinstance(image, np.ndarray), what, "a numpy array", type(image).__name__)
-    _check(
-        image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0,
-        what,
-        "(H, W, 3) uint8",
-        f"{image.shape} {image.dtype}",
-    )
+    _check(False, what, "(H, W, 3) uint8", f"{image.shape} {image.dtype}")
 
 
 def _check_utc(moment: datetime, what: str) -> None:
@@ -170,13 +174,10 @@ class Prediction:
 
     def __post_init__(self) -> None:
         _check(self.score.ndim == 1, "Prediction.score", "shape (K,)", self.score.shape)
-        if self.attention is not None:
-            _check(
-                self.attention.ndim == 3 and self.attention.shape[2] == len(self.score),
-                "Prediction.attention",
-                f"shape (h, w, {len(self.score)})",
-                self.attention.shape,
-            )
+        attention, classes = self.attention, len(self.score)
+        if attention is not None and (attention.ndim != 3 or attention.shape[2] != classes):
+            expected = f"shape (h, w, {classes})"
+            _check(False, "Prediction.attention", expected, attention.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +215,9 @@ class Inspection:
     def __post_init__(self) -> None:
         _check(bool(self.inspection_id), "Inspection.inspection_id", "a name", "nothing")
         _check_utc(self.captured_at, "Inspection.captured_at")
-        if self.verdict is not Verdict.FAULT:
-            _check(
-                self.prediction is not None,
-                f"inspection {self.inspection_id}",
-                "a prediction behind every verdict but FAULT",
-                self.verdict,
-            )
+        if self.verdict is not Verdict.FAULT and self.prediction is None:
+            what = f"inspection {self.inspection_id}"
+            _check(False, what, "a prediction behind every verdict but FAULT", self.verdict)
 
 
 @dataclass(frozen=True, slots=True)

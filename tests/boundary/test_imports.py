@@ -24,6 +24,7 @@ FORBIDDEN: list[tuple[str, tuple[str, ...]]] = [
     ("training", ("export", "edge")),
     ("export", ("edge.station",)),
     ("edge.station", LINE),
+    ("edge.live", LINE),
     *((part, ("edge.station",)) for part in LINE),
 ]
 """What the modules of the first name may not import; a name stands for all that is in it."""
@@ -31,7 +32,7 @@ FORBIDDEN: list[tuple[str, tuple[str, ...]]] = [
 EDGE_MAY = {
     *("qc", "edge", "numpy", "cv2", "pydantic", "pydantic_core", "typer", "rich"),
     *("ai_edge_litert", "tflite_runtime", "onnxruntime", "psutil"),
-    *("fastapi", "starlette", "uvicorn", "jinja2", "markupsafe", "anyio"),
+    *("fastapi", "starlette", "uvicorn", "jinja2", "markupsafe", "anyio", "prometheus_client"),
     *("serial", "paho", "asyncua", "pymodbus", "urllib3"),
 }
 """Outside the standard library, the edge may import these and nothing else."""

@@ -8,19 +8,20 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_line import FirstPixel, Frames, frame, picture, seal, wait_until
+from toy_line import FirstPixel, Frames, Told, accounted, frame, picture, seal, wait_until
 
 from edge.channel import OVERTAKEN
 from edge.inspect import inspect_frame, overlay_of
-from edge.line import STOPPED, Line, LineReport
-from edge.message import Message
+from edge.line import STOPPED, Line
 from qc.bundle import Bundle
 from qc.errors import BundleError, FaultError, UsageError
-from qc.journal import Journal, JournalWriter, Row
+from qc.journal import Journal, JournalWriter
+from qc.linefile import ActionsTable
 from qc.types import Frame, Inspection, Verdict
 
 KEYS = ["captured", "ok", "ng", "review", "fault", "dropped", "p50_ms", "p99_ms"]
@@ -52,34 +53,6 @@ def frames(n: int, red: int = 0) -> list[Frame]:
 
 def endless() -> Iterator[Frame]:
     return (frame(i, picture(0)) for i in itertools.count())
-
-
-def accounted(report: LineReport, path: Path) -> bool:
-    """The invariant, by the report and by the journal, and that both say the same."""
-    counts = Journal(path).counts()
-    known = {k: v for k, v in report.as_json().items() if k in counts} | {
-        "dropped": sum(report.dropped.values())
-    }
-    parts = report.ok + report.ng + report.review + report.fault + sum(report.dropped.values())
-    return report.captured == parts and known == counts
-
-
-class Told:
-    """A sink that remembers; slow or broken where asked."""
-
-    def __init__(self, delay_s: float = 0.0, broken: str = "") -> None:
-        self.delay_s, self.broken = delay_s, broken
-        self.seen: list[Row] = []
-        self.closed = False
-
-    def write(self, message: Message) -> None:
-        time.sleep(self.delay_s)
-        if self.broken:
-            raise ConnectionError(self.broken)
-        self.seen.append(message.row)
-
-    def close(self) -> None:
-        self.closed = True
 
 
 # one frame
@@ -127,6 +100,10 @@ def test_a_verdict_after_the_deadline_is_a_fault(bundle: Bundle) -> None:
     late = inspect_frame(frame(1, picture(255)), bundle, FirstPixel(0.05), deadline_ms=20)
     assert late.verdict is Verdict.FAULT and "deadline 20 ms" in late.reason
     assert late.defect_class is None and late.prediction is not None
+    waited = replace(frame(1, picture(255)), monotonic_ns=time.monotonic_ns() - 30_000_000)
+    unjudged = inspect_frame(waited, bundle, FirstPixel(), deadline_ms=20)
+    assert unjudged.verdict is Verdict.FAULT and unjudged.prediction is None
+    assert unjudged.reason.startswith("its turn came 3") and "deadline 20 ms" in unjudged.reason
     in_time = inspect_frame(frame(1, picture(255)), bundle, FirstPixel(), deadline_ms=5000)
     assert in_time.verdict is Verdict.NG
 
@@ -316,28 +293,25 @@ def test_a_journal_that_fails_stops_the_line(
     silent.set()
     assert time.monotonic() - start < 5
     assert [r.frame_id for r in Journal(path).rows()] == [f"f{i:04d}" for i in (4, 3, 2, 1, 0)]
-    assert sink.closed and len(sink.seen) == 5, "told of what is journaled and of nothing else"
+    assert len(sink.seen) == 5 and sink.closed, "told of what is journaled and of nothing else"
+    assert sink.alarms[0].startswith("hold: ") and "disk went away" in sink.alarms[0]
 
 
-# sinks
+# who is told
 
 
 def test_sinks_are_told_after_the_journal(
     bundle: Bundle, path: Path, journal: JournalWriter
 ) -> None:
-    class Asks(Told):
-        def write(self, message: Message) -> None:
-            Journal(path).get(message.row.inspection_id)
-            super().write(message)
-
-    sink, called = Asks(), []
+    sink, called = Told(), []
     report = Line(
-        bundle, FirstPixel(), Frames(frames(20)), journal, sinks={"a": sink},
+        bundle, FirstPixel(), Frames(frames(20)), journal, sinks={"told": sink},
         on_inspection=called.append,
     ).run()  # fmt: skip
-    assert report.sink_errors == () and sink.closed
-    assert [i.frame_id for i in sink.seen] == [f"f{i:04d}" for i in range(20)]
-    assert [i.inspection_id for i in called] == [i.inspection_id for i in sink.seen]
+    assert report.sink_errors == () and sink.closed and sink.alarms == []
+    assert [m.row.frame_id for m in sink.seen] == [f"f{i:04d}" for i in range(20)]
+    assert [i.frame_id for i in called] == [f"f{i:04d}" for i in range(20)]
+    assert {m.action for m in sink.seen} == {"pass"}
 
 
 def test_a_broken_sink_is_reported_and_harms_nobody(
@@ -382,9 +356,18 @@ def test_a_dead_callback_is_reported(bundle: Bundle, path: Path, journal: Journa
 
     report = Line(bundle, FirstPixel(), Frames(frames(2)), journal, on_inspection=dead).run()
     assert report.ok == 2 and "nobody reads" in report.sink_errors[0]
+    assert accounted(report, path)
+
+
+def test_a_verdict_has_its_action(bundle: Bundle, journal: JournalWriter) -> None:
+    actions = ActionsTable(ng="hold", review="reject", fault="reject")
+    line = Line(bundle, FirstPixel(), Frames([]), journal, actions=actions)
+    said = {verdict: line.action_of(verdict) for verdict in Verdict}
+    assert said == {"OK": "pass", "NG": "hold", "REVIEW": "reject", "FAULT": "reject"}
 
 
 def test_no_thread_stays_behind(bundle: Bundle, journal: JournalWriter) -> None:
     before = set(threading.enumerate())
     Line(bundle, FirstPixel(), Frames(frames(3)), journal, sinks={"a": Told()}).run()
+    journal.close()
     wait_until(lambda: set(threading.enumerate()) <= before)

@@ -236,3 +236,17 @@ def test_bad_input_is_refused(wrong: dict, message: str) -> None:
 def test_heat_refuses_an_empty_size() -> None:
     with pytest.raises(QCError, match=r"at least 1x1; found \(0, 9\)"):
         heat_rgba(COLD, (0, 9))
+
+
+def test_blend_is_the_rounded_mixture_of_picture_and_heat() -> None:
+    """Against the plain formula, every level on every grey, over more rows than one pass takes."""
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 256, (400, 512, 3), dtype=np.uint8)
+    level = rng.integers(0, 100, (9, 7), dtype=np.uint8)  # below the outline's threshold
+    found = draw_overlay(
+        image, level, verdict=Verdict.NG, defect_class=None, score=None, part_id=None, opacity=0.7
+    )
+    heat = heat_rgba(level, (400, 512)).astype(np.float32)
+    alpha = heat[..., 3:] * np.float32(0.7 / 255)
+    mixed = np.rint(image + alpha * (heat[..., :3] - image)).astype(np.uint8)
+    assert np.array_equal(found[:400], mixed)

@@ -14,7 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from edge.account import LineReport
+from edge.message import Message
 from qc.bundle import Bundle, Golden, open_bundle, write_bundle
+from qc.journal import Journal
 from qc.manifest import SEALED_PARTS, Manifest
 from qc.types import Frame, Image, Inspection, Prediction, Verdict, utc_now
 
@@ -159,6 +162,38 @@ class Frames:
         for item in self.frames:
             time.sleep(self.delay_s)
             yield item
+
+
+class Told:
+    """A sink that remembers what it was told; slow or broken where asked."""
+
+    def __init__(self, delay_s: float = 0.0, broken: str = "") -> None:
+        self.delay_s, self.broken = delay_s, broken
+        self.seen: list[Message] = []
+        self.alarms: list[str] = []
+        self.closed = False
+
+    def write(self, message: Message) -> None:
+        time.sleep(self.delay_s)
+        if self.broken:
+            raise ConnectionError(self.broken)
+        self.seen.append(message)
+
+    def fail_safe(self, action: str, why: str) -> None:
+        self.alarms.append(f"{action}: {why}")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def accounted(report: LineReport, path: Path) -> bool:
+    """The invariant, by the report and by the journal, and that both say the same."""
+    counts = Journal(path).counts()
+    known = {k: v for k, v in report.as_json().items() if k in counts} | {
+        "dropped": sum(report.dropped.values())
+    }
+    parts = report.ok + report.ng + report.review + report.fault + sum(report.dropped.values())
+    return report.captured == parts and known == counts
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float = 5.0) -> None:

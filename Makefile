@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-accuracy clean
+.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-journal bench-accuracy clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench-input: setup ## How long training waits for its pictures (needs QC_DATA; t
 
 bench-audit: setup ## The audit of 10,000 images: at most two minutes and 1 GB
 	$(BIN)/python tests/bench/audit.py
+
+bench-journal: setup ## The journal: 2,000 rows a second, a lot of a million rows in 1 s, 20 kills (ten minutes)
+	$(BIN)/python tests/bench/journal.py
 
 ROWS := docs/benchmarks/accuracy.jsonl
 

@@ -8,6 +8,7 @@ each sink, and the caller's, which watches the others. Always: captured = OK + N
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +36,10 @@ from qc.types import Frame, Inspection, Verdict, utc_now
 
 STOPPED = "the line was stopped before this frame was inspected"
 """Cause of a drop of a frame that was still waiting at the end of the drain."""
+
+SWITCH_S = 0.0005
+"""A thread of Python gives way to another after this long: with the 5 ms that are usual, a judge
+whose interpreter has returned waits for the journal's thread that long."""
 
 TICK_S = 0.02
 """How often the line looks whether something hangs."""
@@ -260,6 +265,8 @@ class Line:
         require_replay(self.bundle, self._changeover.loaded.predictor)
         self.journal.on_written = self._written
         self.journal.on_failed = self._channel.close
+        switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
         self._clerk.start()
         self._outbox.start()
         self._overseer.start()
@@ -269,6 +276,7 @@ class Line:
             self._watch()
         finally:
             sink_errors = self._end()
+            sys.setswitchinterval(switch_s)
         if self._failure is not None:
             raise self._failure
         return self._account.report(sink_errors)

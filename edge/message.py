@@ -38,8 +38,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from qc.errors import DataError
-from qc.journal_read import Journal
-from qc.journal_rows import Row
+from qc.journal_read import Journal, Row
 from qc.journal_schema import stamp
 from qc.linefile import Action, ActionsTable
 from qc.manifest import Manifest

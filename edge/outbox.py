@@ -17,9 +17,9 @@ from typing import Literal
 from edge.message import Message, NeverTakenError, Sink, action_of, line_name
 from edge.progress import Place, Progress, PutAside, progress_file
 from edge.status import SinkStatus
+from edge.tail import READ_ROWS, Tail
 from qc.errors import DataError, FaultError
-from qc.journal_read import Journal
-from qc.journal_rows import Row
+from qc.journal_read import Row
 from qc.linefile import Action, ActionsTable
 
 TRIES = 3
@@ -31,7 +31,9 @@ BACKOFF_S = (0.5, 30.0)
 STUCK_S = 5.0
 """A call into a sink that lasts longer than this is stuck."""
 
-READ_ROWS = 128
+READ_EVERY_S = 0.01
+"""A sink that is up to date reads this often at most: what comes faster is read together."""
+
 KEEP_ROWS, KEEP_S = 100, 0.2
 """A place is recorded after this many messages or seconds; a crash tells as many again."""
 
@@ -64,9 +66,9 @@ class Outbox:
         *,
         from_start: Collection[str] = (),
     ) -> None:
-        self._journal = Journal(journal)
+        self._tail = Tail(journal)
         self._deliveries = [
-            _Delivery(name, sink, self._journal, actions, name in from_start)
+            _Delivery(name, sink, self._tail, actions, name in from_start)
             for name, sink in sinks.items()
         ]
 
@@ -96,7 +98,7 @@ class Outbox:
         Raises:
             FaultError: the journal cannot be read.
         """
-        end = _end(self._journal) if self._deliveries else 0
+        end = self._tail.end() if self._deliveries else 0
         return tuple(delivery.status(end) for delivery in self._deliveries)
 
     def close(self, timeout_s: float, *, patient: bool = False) -> list[str]:
@@ -126,7 +128,7 @@ class Outbox:
         for delivery in self._deliveries:
             delivery.join(end_s)
         try:
-            end = _end(self._journal) if self._deliveries else 0
+            end = self._tail.end() if self._deliveries else 0
         except FaultError as error:
             return [str(error)]
         return [said for delivery in self._deliveries if (said := delivery.account(end))]
@@ -136,16 +138,18 @@ class _Delivery:
     """One sink, its thread, and how far it is. The thread alone touches sink and progress."""
 
     def __init__(
-        self, sink_id: str, sink: Sink, journal: Journal, actions: ActionsTable, from_start: bool
+        self, sink_id: str, sink: Sink, tail: Tail, actions: ActionsTable, from_start: bool
     ) -> None:
         self.sink_id = sink_id
         self.thread = threading.Thread(target=self._work, name=f"sink {sink_id}", daemon=True)
         self.taken = 0
         self._sink = sink
-        self._journal = journal
+        self._tail = tail
+        self._journal = tail.journal
         self._actions = actions
-        self._progress = Progress(progress_file(journal.path))
-        self._place = _begin(self._progress, sink_id, journal, from_start)
+        self._progress = Progress(progress_file(self._journal.path))
+        self._place = _begin(self._progress, sink_id, tail, from_start)
+        self._read_at = 0.0
         self._rows: deque[Row] = deque()
         self._opened = False
         self._tries = 0
@@ -238,7 +242,7 @@ class _Delivery:
                 continue
             if not busy:
                 self._failures = 0
-                if self._finishing:
+                if self._finishing and self._alarm is None:  # one that came just now is still told
                     break
                 self._wait(KEEP_S if self._unkept else IDLE_S, news=True)
         self._keep(at_once=True)
@@ -258,7 +262,9 @@ class _Delivery:
             self._opened = True
         self._sound()
         if not self._rows:
-            self._rows.extend(_after(self._journal, self._place.seq, READ_ROWS))
+            time.sleep(max(self._read_at + READ_EVERY_S - time.monotonic(), 0.0))
+            self._rows.extend(self._tail.after(self._place.seq))
+            self._read_at = time.monotonic() if len(self._rows) < READ_ROWS else 0.0
         if not self._rows:
             self._keep(at_once=False)
             return False
@@ -291,7 +297,7 @@ class _Delivery:
         if hasattr(self._sink, "fail_safe"):
             with _Calling(self):
                 self._sink.fail_safe(*alarm)
-            self._resume_after = _end(self._journal)
+            self._resume_after = self._tail.end()
         with self._changed:
             if self._alarm is alarm:  # told; one that came meanwhile is told next
                 self._alarm = None
@@ -359,34 +365,16 @@ class _Calling:
         self._delivery._calling = None
 
 
-def _begin(progress: Progress, sink_id: str, journal: Journal, from_start: bool) -> Place:
+def _begin(progress: Progress, sink_id: str, tail: Tail, from_start: bool) -> Place:
     """Where a sink goes on; a place that the journal does not know is not trusted."""
-    place = progress.place(sink_id)
-    end = _end(journal)
-    if place is None:
-        place = Place(0, "") if from_start else _at(journal, end)
-        progress.keep(sink_id, place)
-    elif place.seq > end:  # a power cut took the journal's last rows: they are written anew
-        place = _at(journal, end)
-        progress.keep(sink_id, place)
-    elif place != _at(journal, place.seq):  # another journal of the same name
+    known, end = progress.place(sink_id), tail.end()
+    if known is not None and known.seq <= end and known == tail.at(known.seq):
+        return known
+    if known is None:
+        place = Place(0, "") if from_start else tail.at(end)
+    elif known.seq > end:  # a power cut took the journal's last rows: they are written anew
+        place = tail.at(end)
+    else:  # another journal of the same name
         place = Place(0, "")
-        progress.keep(sink_id, place)
+    progress.keep(sink_id, place)
     return place
-
-
-def _at(journal: Journal, seq: int) -> Place:
-    rows = _after(journal, seq - 1, 1) if seq else []
-    return Place(rows[0].seq, rows[0].inspection_id) if rows else Place(0, "")
-
-
-def _after(journal: Journal, seq: int, limit: int) -> list[Row]:
-    """The rows behind `seq`, in their order."""
-    return journal.after(seq, limit)
-
-
-def _end(journal: Journal) -> int:
-    """The position of the last row; 0 where there is none."""
-    with journal.connection() as connection:
-        found = connection.execute("SELECT max(seq) FROM inspections").fetchone()[0]
-    return int(found or 0)

@@ -40,8 +40,10 @@ from qc.types import Inspection, utc_now
 
 __all__ = ["Durability", "Event", "Filter", "Journal", "JournalWriter", "Row"]
 
-BATCH = 64
-QUEUE = 64
+BATCH = 256
+QUEUE = 256
+QUEUE_BYTES = 32_000_000
+"""Pictures that may wait, in bytes; at least one waits whatever its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class JournalWriter:
         self.on_failed = on_failed
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
+        self._bytes = 0
         self._written = 0
         self._closing = False
         self._failure: FaultError | None = None
@@ -226,19 +229,18 @@ class JournalWriter:
     def _put(self, entry: _Waiting) -> None:
         mine = threading.current_thread() is self._thread  # would wait for itself
         with self._changed:
-            while (
-                len(self._queue) >= QUEUE
-                and not mine
-                and self._failure is None
-                and not self._closing
-            ):
+            while self._is_full() and not mine and self._failure is None and not self._closing:
                 self._changed.wait()
             if self._failure is not None:
                 raise self._failure
             if self._closing:
                 raise FaultError("the journal is closed", where=self.path)
             self._queue.append(entry)
+            self._bytes += _bytes_of(entry)
             self._changed.notify_all()
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= QUEUE or self._bytes >= QUEUE_BYTES
 
     def _event(self, kind: str, detail: Mapping[str, Any]) -> _Entry:
         try:
@@ -282,7 +284,7 @@ class JournalWriter:
         try:
             while batch := self._take():
                 self._write(batch)
-        except Exception as error:  # noqa: BLE001 - handed to every later put() and close()
+        except BaseException as error:  # noqa: BLE001 - handed to every later put() and close()
             self._fail(error)
         finally:
             try:
@@ -290,7 +292,7 @@ class JournalWriter:
             except (sqlite3.Error, OSError) as error:
                 self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         found = error.message if isinstance(error, QCError) else error
         failure = FaultError("the journal cannot be written", where=self.path, found=found)
         failure.__cause__ = error
@@ -306,6 +308,7 @@ class JournalWriter:
             while not self._queue and not self._closing:
                 self._changed.wait()
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._bytes -= sum(_bytes_of(entry) for entry in batch)
             self._changed.notify_all()
             return batch
 
@@ -363,3 +366,7 @@ class JournalWriter:
             self._bundle_seqs[entry.manifest.bundle_id] = self._bundle_seq
         else:
             self._chain.append(entry.table, row)
+
+
+def _bytes_of(entry: _Waiting) -> int:
+    return entry.image.nbytes if isinstance(entry, Inspection) and entry.image is not None else 0

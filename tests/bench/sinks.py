@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -43,8 +44,18 @@ class Counting:
         """Nothing is held open."""
 
 
-def write(path: Path, rows: int, sinks: int, every_s: float) -> tuple[float, float]:
-    """Journal `rows` with `sinks` beside it; rows per second of the writer, and the slowest sink.
+@dataclass
+class Written:
+    """What writing and delivering some rows took: rows/s, milliseconds, ms of processor a row."""
+
+    rows_s: float
+    told_s: float
+    commit_ms: list[float]
+    cpu_ms: float
+
+
+def write(path: Path, rows: int, sinks: int, every_s: float = 0.0) -> Written:
+    """Journal `rows` with `sinks` beside it.
 
     Args:
         every_s: seconds from one row to the next; 0: as fast as the journal takes them.
@@ -56,9 +67,17 @@ def write(path: Path, rows: int, sinks: int, every_s: float) -> tuple[float, flo
         told = {f"s{n}": Counting() for n in range(sinks)}
         box = Outbox(path, told, ACTIONS)
         box.start()
-        journal.on_written = lambda _: box.wake()
-        start = time.perf_counter()
+        put: list[float] = []
+        commit_ms: list[float] = []
+
+        def written(_: object) -> None:
+            box.wake()
+            commit_ms.append((time.perf_counter() - put[len(commit_ms)]) * 1e3)
+
+        journal.on_written = written
+        start, cpu = time.perf_counter(), time.process_time()
         for number, entry in enumerate(entries):
+            put.append(time.perf_counter())
             journal.put(entry)
             if every_s:
                 time.sleep(max(start + (number + 1) * every_s - time.perf_counter(), 0.0))
@@ -67,12 +86,13 @@ def write(path: Path, rows: int, sinks: int, every_s: float) -> tuple[float, flo
         untold = box.close(60.0)
         told_s = time.perf_counter() - start
     assert untold == [] and all(sink.n == rows for sink in told.values()), untold
-    return rows / written_s, rows / told_s
+    cpu_ms = (time.process_time() - cpu) * 1e3 / rows
+    return Written(rows / written_s, rows / told_s, commit_ms, cpu_ms)
 
 
 def catch_up(path: Path, rows: int) -> float:
     """Rows per second of a sink that is told a journal that lies there."""
-    write(path, rows, 0, 0.0)
+    write(path, rows, 0)
     sink = Counting()
     box = Outbox(path, {"late": sink}, ACTIONS, from_start=["late"])
     start = time.perf_counter()
@@ -84,29 +104,29 @@ def catch_up(path: Path, rows: int) -> float:
 def main(rows: int) -> None:
     """Measure and print."""
     out = Console(soft_wrap=True)
-    alone, beside, told, late, cpu = [], [], [], [], {0: [], SINKS: []}
+    full: dict[int, list[Written]] = {0: [], 1: [], SINKS: []}
+    paced: dict[int, list[Written]] = {0: [], SINKS: []}
+    late = []
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(TURNS):
-            alone.append(write(Path(folder) / f"a{turn}", rows, 0, 0.0)[0])
-            both = write(Path(folder) / f"b{turn}", rows, SINKS, 0.0)
-            beside.append(both[0])
-            told.append(both[1])
-            late.append(catch_up(Path(folder) / f"c{turn}", rows))
-            for sinks, found in cpu.items():
-                start = time.process_time()
-                write(Path(folder) / f"d{turn}-{sinks}", 200, sinks, 0.01)
-                found.append((time.process_time() - start) / 200 * 1e3)
+            late.append(catch_up(Path(folder) / f"late{turn}", rows))
+            for sinks, found in full.items():
+                found.append(write(Path(folder) / f"full{turn}-{sinks}", rows, sinks))
+            for sinks, found in paced.items():
+                found.append(write(Path(folder) / f"paced{turn}-{sinks}", 200, sinks, 0.01))
     median = statistics.median
-    out.print(f"{rows} rows, median of {TURNS} turns, {SINKS} sinks")
+    out.print(f"{rows} rows, median of {TURNS} turns")
     out.print(f"a sink that catches up: {median(late):.0f} rows/s")
-    out.print(
-        f"each sink beside a journal that is written as fast as it goes: {median(told):.0f}/s"
-    )
-    out.print(f"the journal alone {median(alone):.0f} rows/s, with sinks {median(beside):.0f}")
-    out.print(
-        f"at 100 rows/s: {median(cpu[0]):.2f} ms of processor a row without sinks, "
-        f"{median(cpu[SINKS]):.2f} with"
-    )
+    for sinks, found in full.items():
+        writer, told = median(w.rows_s for w in found), median(w.told_s for w in found)
+        out.print(f"as fast as it goes, {sinks} sinks: written {writer:.0f}/s, told {told:.0f}/s")
+    for sinks, found in paced.items():
+        commits = sorted(ms for w in found for ms in w.commit_ms)
+        out.print(
+            f"100 rows/s, {sinks} sinks: put to commit p50 {commits[len(commits) // 2]:.1f} ms, "
+            f"p99 {commits[len(commits) * 99 // 100]:.1f} ms; "
+            f"{median(w.cpu_ms for w in found):.2f} ms of processor a row"
+        )
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def test_a_failing_writer_keeps_what_came_before_and_frees_everyone(
 
     def fill(number: int) -> None:
         try:
-            for i in range(100):
+            for i in range(300):
                 writer.put(inspection(f"{number}-{i}", Verdict.OK))
         except FaultError as error:
             failures.append(error)
@@ -211,3 +211,34 @@ def test_slow_progress_is_waited_for(path: Path, opened: Callable[..., JournalWr
         writer.put(inspection(f"i{i}", Verdict.OK))
     writer.close(timeout_s=0.2)
     assert Journal(path).counts()["ok"] == 10
+
+
+def test_pictures_that_wait_are_bounded_in_bytes(
+    path: Path, opened: Callable[..., JournalWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qc.journal.QUEUE_BYTES", 2 * 4 * 4 * 3)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Inspection) -> None:
+        entered.set()
+        go_on.wait(10)
+
+    writer = opened(on_written=hold)
+    writer.put(inspection("written", Verdict.OK))
+    assert entered.wait(5)
+    given: list[str] = []
+
+    def fill() -> None:
+        for name in ("a", "b", "c"):
+            writer.put(inspection(name, Verdict.OK))
+            given.append(name)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    wait_until(lambda: len(given) == 2)
+    time.sleep(0.05)
+    assert given == ["a", "b"], "two pictures of 48 bytes wait, the third is held back"
+    go_on.set()
+    thread.join(5)
+    writer.close()
+    assert Journal(path).counts()["ok"] == 4

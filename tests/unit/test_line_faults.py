@@ -337,6 +337,18 @@ def test_a_journal_that_takes_nothing_ends_the_line(
     assert len(sink.alarms) == 1 and Journal(path).counts()["ok"] == 2
 
 
+def test_a_journal_whose_thread_dies_ends_the_line(
+    bundle: Bundle, path: Path, journal: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise SystemExit("the thread is gone")
+
+    monkeypatch.setattr(journal, "_write", dies)
+    source = Frames(frame(i, picture()) for i in range(500))
+    with pytest.raises(FaultError, match="the journal cannot be written"):
+        Line(bundle, FirstPixel(), source, journal).run()
+
+
 def test_memory_does_not_grow_with_the_parts(bundle: Bundle, journal: JournalWriter) -> None:
     """What the line keeps of inspections is one of each source, and a batch of the journal."""
     import gc

@@ -12,6 +12,7 @@ from toy_line import inspection, unsealed
 
 from edge.message import Message
 from edge.outbox import Outbox
+from edge.progress import Progress, progress_file
 from qc.journal import Journal, JournalWriter
 from qc.linefile import ActionsTable
 from qc.types import Verdict
@@ -51,6 +52,14 @@ def deliver(path: Path, timeout_s: float = 2.0, from_start: bool = True, **sinks
     box = outbox(path, from_start, **sinks)
     box.start()
     return box.close(timeout_s)
+
+
+def put_aside(path: Path, sink_id: str) -> list[tuple[str, str]]:
+    """Id and reason of what a sink could not take."""
+    progress = Progress(progress_file(path))
+    found = [(item.inspection_id, item.why) for item in progress.put_aside(sink_id)]
+    progress.close()
+    return found
 
 
 class Told:

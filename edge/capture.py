@@ -149,6 +149,7 @@ class Capture:
         source = self.source
         if source is not None and hasattr(source, "stop"):
             source.stop()
+        self._announced("close")
 
     @property
     def fatal(self) -> FaultError | None:
@@ -193,8 +194,22 @@ class Capture:
         except Exception as error:  # noqa: BLE001 - a source is foreign code; it is told of
             self._note(f"was told of an inspection and failed: {words_of(error)}")
 
+    def _announced(self, ask: Literal["overdue", "close"]) -> None:
+        """Hand over, as faults, the parts that a trigger was told of and that nobody saw."""
+        tell = getattr(self.feed.trigger, ask, None)
+        if tell is None:
+            return
+        try:
+            lost = tell(self.feed.name)
+        except Exception as error:  # noqa: BLE001 - a trigger is foreign code; it is told of
+            self._note(f"its trigger failed: {words_of(error)}")
+            return
+        for frame in lost:
+            self._hand_over(frame)
+
     def check(self) -> None:
         """Find what hangs, leave it behind, and open the source again where it is time."""
+        self._announced("overdue")
         now = self.clock()
         with self._lock:
             self._left = [r for r in self._left if not r.done]
@@ -353,6 +368,9 @@ class Capture:
                 frame = replace(frame, image=feed.region.apply(whole))
             if feed.trigger is not None and not feed.trigger.fires(frame):
                 return None
+            named = getattr(feed.trigger, "named", None)
+            if named is not None:
+                frame = named(frame)
             if feed.read_code is not None:
                 frame = replace(frame, part_id=feed.read_code(whole))
         except Exception as error:  # noqa: BLE001 - plugins are foreign code: the frame is a FAULT

@@ -49,7 +49,14 @@ class Source(Protocol):
 
 
 class Trigger(Protocol):
-    """Which frames of a source show a part."""
+    """Which frames of a source show a part.
+
+    Optional:
+    `named(frame)`: the frame that has just fired, with the part and lot that the trigger knows;
+    `overdue(source_id)`: a frame with its fault for each part that was announced and whose frame
+    did not come in time, each once; asked for by the thread that looks after the source;
+    `close(source_id)`: it takes no more parts; the same for those that still wait.
+    """
 
     def fires(self, frame: Frame) -> bool:
         """Whether a part is judged by this frame."""

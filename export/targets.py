@@ -52,6 +52,7 @@ def schemes_for(target: str, wanted: str) -> tuple[str, ...]:
             f"target {target} needs {'tflite-micro' if target == 'mcu' else 'ethos-u-vela'}",
             expected="pip install 'attention-qc[targets]'",
             found=f"no {package}",
+            where="--target",
         )
     legal = SCHEMES[target]
     if wanted != "auto" and wanted not in legal:

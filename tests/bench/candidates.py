@@ -1,11 +1,12 @@
-"""What each scheme costs and keeps: all candidates of some runs, with the default gate, by target.
+"""What each scheme costs and keeps: all candidates of some runs, with the default gate.
 
-    QC_DATA=<folder of the sets> QC_WEIGHTS=<MobileNetV2 weights> python tests/bench/candidates.py OUT
+    QC_DATA=<the sets> QC_WEIGHTS=<MobileNetV2 weights> python tests/bench/candidates.py OUT
 
 The variants, folds and recipes are those of `accuracy.py`. A run that is there is exported and not
 trained again: in OUT/runs, or in a folder that `--runs` names, from which it is copied. A row in
 OUT/rows.jsonl is written when it is whole, also where nothing passed the gate, and is not made
-again. `--calibration 16 32` makes rows of int8 alone, with so many calibration images and no gate.
+again. `--calibration 16 32` makes rows of int8 alone, with so many calibration images and no gate;
+`--qat` rows in which int8 is fine-tuned where it fails.
 `tests/bench/candidates_table.py` prints the rows as tables.
 """
 
@@ -49,12 +50,12 @@ def export(out: Path, key: dict[str, Any], run: Path, dealt: Dealt) -> dict[str,
     """
     count = key["calibration_images"]
     table = {} if count is None else {**REPORTED, "calibration_images": count}
-    name = f"{run_name(key)}-{key['target']}-{count or 'default'}"
+    name = f"{run_name(key)}-{key['target']}-{count or 'default'}{'-qat' * key['qat']}"
     recipe = out / f"{name}.toml"
     recipe.write_text(toml(name, key, dealt, table))
     asked = ("--recipe", recipe, "--target", key["target"], "--out", out / f"{name}.tflite")
     try:
-        found = qc("export", run, *asked)
+        found = qc("export", run, *asked, *["--qat"] * key["qat"])
     except CalledProcessError as error:
         if error.returncode != 1:
             raise
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument(
         "--calibration", nargs="+", type=int, default=[None], help="int8 with so many images"
     )
+    parser.add_argument("--qat", action="store_true", help="fine-tune int8 where it fails")
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="runs not to train again")
     parser.add_argument("--known", nargs="*", type=Path, default=[], help="rows not to make again")
     told = parser.parse_args()
@@ -107,7 +109,7 @@ def main() -> None:
         kind = VARIANTS[variant][0]
         made = key_of(variant, told.fold or FOLDS[kind], told.seed, epochs=told.epochs)
         keys = [
-            {**made, "target": target, "calibration_images": count}
+            {**made, "target": target, "calibration_images": count, "qat": told.qat}
             for target in told.targets
             for count in told.calibration
         ]

@@ -18,7 +18,7 @@ from export.commands import scheme_name
 Row = dict[str, Any]
 
 BARS = {"compact_transformer": 0.7}
-"""Backbone -> share of float32's latency on the CPU that the chosen scheme may take; others: 0.8."""
+"""Backbone -> share of float32's latency on the CPU that the taken scheme may have; else BAR."""
 BAR = 0.8
 _CHOSEN = ("set, variant", "taken", "ms", "of float32", "allowed", "kB", "of float32", "agreement")
 _SIZES = ("set, variant", "images", "AUROC", "AUROC float", "agreement", "recall drop", "maps")
@@ -38,7 +38,7 @@ def taken(row: Row) -> Row | None:
 
 def name(row: Row) -> str:
     """What a row is of."""
-    return f"{row['set']}, {row['variant']}"
+    return f"{row['set']}, {row['variant']}{' with --qat' * row['qat']}"
 
 
 def share(of: Row, whole: Row | None, key: str) -> float | None:
@@ -128,8 +128,8 @@ def lines(rows: list[Row]) -> Iterator[str]:
     for row in default:
         yield (
             f"\n**{name(row)}, {row['target']}**: fold {row['fold']}, seed {row['seed']}, "
-            f"{row['epochs']} epochs, VAL {row['val_images']} images of {row['val_groups']} groups, "
-            f"{row['protocol']}; gate: {row.get('gate', 'not reached')}\n"
+            f"{row['epochs']} epochs, VAL {row['val_images']} images of {row['val_groups']} "
+            f"groups, {row['protocol']}; gate: {row.get('gate', 'not reached')}\n"
         )
         if "candidates" not in row:
             yield f"No table: {row['error']['message']}"

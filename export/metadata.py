@@ -93,6 +93,7 @@ def with_metadata(
         },
         b"M001",
     )
+    _gather(graph, model)
     _keep(graph, told, schema)
     builder = _AlignedBuilder(len(model) + len(told))
     builder.Finish(graph.Pack(builder), b"TFL3")
@@ -132,6 +133,14 @@ def _attention() -> dict[int, Any]:
         "where the model looked, not the outline of a defect.",
         3: {0: _FEATURE, 1: {}},
     }
+
+
+def _gather(graph: Any, model: bytes) -> None:
+    """Take weights that lie behind a flatbuffer, at an offset, into it: packing would lose them."""
+    for buffer in graph.buffers:
+        if buffer.offset > 1:  # as the runtime reads it: 0 and 1 say that there are none
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
 
 
 def _keep(graph: Any, told: bytes, schema: Any) -> None:

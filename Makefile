@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-journal bench-line bench-accuracy clean
+.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-journal bench-line bench-accuracy bench-candidates clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -51,6 +51,14 @@ bench-accuracy: setup ## Blocks, backbones and masks on four sets (QC_DATA, QC_W
 	$(BIN)/python tests/bench/accuracy.py bench-accuracy --known $(ROWS)
 	$(BIN)/python tests/bench/accuracy.py bench-accuracy --known $(ROWS) --leaky --variants flagship --seeds 0
 	$(BIN)/python tests/bench/accuracy_table.py $(ROWS) bench-accuracy/rows.jsonl
+
+CANDIDATES := docs/benchmarks/candidates.jsonl
+MAKE_CANDIDATES := $(BIN)/python tests/bench/candidates.py bench-candidates --known $(CANDIDATES)
+
+bench-candidates: setup ## What each scheme costs and keeps, six runs, two targets (QC_DATA, QC_WEIGHTS; hours, goes on where it stopped)
+	$(MAKE_CANDIDATES)
+	$(MAKE_CANDIDATES) --variants flagship --targets cpu --calibration 16 32 128 512
+	$(BIN)/python tests/bench/candidates_table.py $(CANDIDATES) bench-candidates/rows.jsonl
 
 clean: ## Remove what was made, but no run and no journal
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

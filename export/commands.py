@@ -57,7 +57,7 @@ def export(
     stderr.print(_table(found))
     for row in found["candidates"]:
         if row["why_not"] is not None:
-            running.say(f"not {_name(row)}: {row['why_not']}")
+            running.say(f"not {scheme_name(row)}: {row['why_not']}")
     for worst in found["worst_layers"]:
         running.say(
             f"int8 adds an error of {worst['added_error']:.1%} in {worst['layer'].split(';')[0]}"
@@ -95,7 +95,7 @@ def _table(found: dict[str, Any]) -> Table:
         taken = row["why_not"] is None
         cost = row.get("arena_bytes") if micro else row["latency_ms"]
         table.add_row(
-            f"> {_name(row)}" if taken else f"  {_name(row)}",
+            f"> {scheme_name(row)}" if taken else f"  {scheme_name(row)}",
             _number(row["bytes"] and row["bytes"] / 1024, ".0f"),
             _number(cost and cost / 1024, ".0f") if micro else _number(cost, ".2f"),
             _number(row["auroc"], ".3f"),
@@ -108,7 +108,7 @@ def _table(found: dict[str, Any]) -> Table:
     return table
 
 
-def _name(row: dict[str, Any]) -> str:
+def scheme_name(row: dict[str, Any]) -> str:
     """A candidate's scheme, with how much of it a mixed one leaves in float."""
     left = len(row.get("left_float", ()))
     return f"{row['scheme']} ({left} float)" if left else str(row["scheme"])

@@ -103,6 +103,7 @@ def with_metadata(
         },
         b"M001",
     )
+    _gather(graph, model)
     _keep(graph, told, schema)
     builder = _AlignedBuilder(len(model) + len(told))
     builder.Finish(graph.Pack(builder), b"TFL3")
@@ -150,6 +151,14 @@ def _attention() -> dict[int, Any]:
 
 def _words(outputs: Iterable[tuple[str, tuple[int, ...]]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in outputs)
+
+
+def _gather(graph: Any, model: bytes) -> None:
+    """Take weights that lie behind a flatbuffer, at an offset, into it: packing would lose them."""
+    for buffer in graph.buffers:
+        if buffer.offset > 1:  # as the runtime reads it: 0 and 1 say that there are none
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
 
 
 def _keep(graph: Any, told: bytes, schema: Any) -> None:

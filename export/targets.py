@@ -52,6 +52,7 @@ def schemes_for(target: str, wanted: str) -> tuple[str, ...]:
             f"target {target} needs {'tflite-micro' if target == 'mcu' else 'ethos-u-vela'}",
             expected="pip install 'attention-qc[targets]'",
             found=f"no {package}",
+            where="--target",
         )
     legal = SCHEMES[target]
     if wanted != "auto" and wanted not in legal:
@@ -64,15 +65,17 @@ def schemes_for(target: str, wanted: str) -> tuple[str, ...]:
 
 
 def latencies(predictors: Sequence[Predictor], image: np.ndarray) -> list[float]:
-    """Median duration of one pass of each, ms.
+    """Shortest duration of one pass of each, ms.
 
-    The models take turns, so that what else the machine does meets all of them alike.
+    The models take turns, so that what else the machine does meets all of them alike. It can only
+    lengthen a pass, and a long one more often than a short one: a median under load would make a
+    slow model look slower than it is.
     """
     spent: list[list[float]] = [[] for _ in predictors]
     for _ in range(_ROUNDS):
         for times, predictor in zip(spent, predictors, strict=True):
             times.append(predictor.predict(image).infer_ns / 1e6)
-    return [float(np.median(times)) for times in spent]
+    return [min(times) for times in spent]
 
 
 def cost_on(target: str, bundle: Bundle) -> dict[str, Any]:

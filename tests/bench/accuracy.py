@@ -25,6 +25,7 @@ from accuracy_sets import LEAKY, Dealt, deal
 
 SMALL = {"size_hw": [128, 128], "stride": 8, "dropout": 0.1}
 CNN = {"backbone": "inverted_residual", **SMALL}
+CCT = {**SMALL, "backbone": "compact_transformer", "block": "none", "stride": 16}
 PRETRAINED = {
     "backbone": "mobilenet_v2",
     "size_hw": [192, 192],
@@ -53,6 +54,7 @@ FROM_SCRATCH = {
     "mask_weight": 2.0,
     "augment": {"quarter_turns": True},
 }
+STEEL_FROM_SCRATCH = {**FROM_SCRATCH, "epochs": 12, "mask_weight": 0.0}
 BLOCKS = ("none", "squeeze_excitation", "eca", "cbam", "coordinate")
 
 VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -62,16 +64,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     **{f"cnn-{b}": ("magnetic_tile", {**CNN, "block": b}, FROM_SCRATCH) for b in BLOCKS},
     # as many parameters as the transformer
     "cnn-wide": ("magnetic_tile", {**CNN, "block": "none", "width": 1.6}, FROM_SCRATCH),
-    "cct": (
-        "magnetic_tile",
-        {**SMALL, "backbone": "compact_transformer", "block": "none", "stride": 16},
-        FROM_SCRATCH,
-    ),
+    "cct": ("magnetic_tile", CCT, FROM_SCRATCH),
     "steel": (
         "neu_det",
         {**FLAGSHIP, "size_hw": [128, 128]},
         {"epochs": 8, "mask_weight": 0.0},
     ),
+    "steel-cnn": ("neu_det", {**CNN, "block": "cbam"}, STEEL_FROM_SCRATCH),
+    "steel-cct": ("neu_det", CCT, STEEL_FROM_SCRATCH),
     "chests": (
         "pneumonia_mnist",
         {**FLAGSHIP, "size_hw": [96, 96]},
@@ -102,8 +102,23 @@ FIGURES = ("auroc", "macro_f1", "accuracy")
 PLACES = ("pointing", "pointing_chance", "energy_in_mask", "aupro")
 
 
-def toml(name: str, key: dict[str, Any], dealt: Dealt) -> str:
-    """The recipe of one row."""
+def key_of(
+    variant: str, fold: int, seed: int, *, epochs: int | None = None, leaky: bool = False
+) -> dict[str, Any]:
+    """What tells one combination from the others; its own number of epochs where None."""
+    kind, _, changed = VARIANTS[variant]
+    return {
+        "set": kind,
+        "variant": variant,
+        "fold": fold,
+        "seed": seed,
+        "epochs": epochs or {**TRAIN, **changed}["epochs"],
+        "protocol": LEAKY if leaky else PROTOCOLS.get(kind, "by group"),
+    }
+
+
+def toml(name: str, key: dict[str, Any], dealt: Dealt, export: dict[str, Any] = REPORTED) -> str:
+    """The recipe of one row, with its `[export]`."""
     _, model, changed = VARIANTS[key["variant"]]
     train = {**TRAIN, **changed, "epochs": key["epochs"]}
     data = {"path": str(dealt.path), "format": dealt.format, "good": dealt.good}
@@ -113,7 +128,7 @@ def toml(name: str, key: dict[str, Any], dealt: Dealt) -> str:
         "model": model,
         "train": {k: v for k, v in train.items() if k != "augment"},
         "train.augment": train.get("augment", {}),
-        "export": REPORTED,
+        "export": export,
         "decision": {"max_escape": 0.05, "max_overkill": 0.05},
     }
     lines = [f'name = "{name}"', f"seed = {key['seed']}"]
@@ -139,13 +154,23 @@ def figures(kind: str, found: dict[str, Any]) -> dict[str, float | None]:
     return {f"{name}_{kind}": value for name, value in named.items()}
 
 
-def make_row(out: Path, key: dict[str, Any], dealt: Dealt) -> dict[str, Any]:
-    """Train, export and judge one combination."""
+def run_name(key: dict[str, Any]) -> str:
+    """What the recipe of a combination is called, and its run directory begins with."""
     protocol = "leaky" if key["protocol"] == LEAKY else "grouped"
-    name = f"{key['variant']}-{protocol}-fold{key['fold']}-seed{key['seed']}-{key['epochs']}epochs"
+    return f"{key['variant']}-{protocol}-fold{key['fold']}-seed{key['seed']}-{key['epochs']}epochs"
+
+
+def train(out: Path, key: dict[str, Any], dealt: Dealt) -> dict[str, Any]:
+    """Train one combination, or go on with it; what `qc train` printed."""
+    name = run_name(key)
     recipe = out / f"{name}.toml"
     recipe.write_text(toml(name, key, dealt))
-    trained = qc("train", recipe, "--runs", out / "runs", "--resume")
+    return qc("train", recipe, "--runs", out / "runs", "--resume")
+
+
+def make_row(out: Path, key: dict[str, Any], dealt: Dealt) -> dict[str, Any]:
+    """Train, export and judge one combination."""
+    name, trained = run_name(key), train(out, key, dealt)
     table = out / f"{name}.csv"
     test = ("--split", "test", "--no-faithfulness")
     row = {**key, "seconds": trained["seconds"], "precision": trained["precision"]}
@@ -188,16 +213,8 @@ def main() -> None:
     for seed, fold, variant in (
         (s, f, v) for s in told.seeds for f in told.folds for v in told.variants
     ):
-        kind, _, changed = VARIANTS[variant]
-        own = {**TRAIN, **changed}["epochs"]
-        key = {
-            "set": kind,
-            "variant": variant,
-            "fold": fold,
-            "seed": seed,
-            "epochs": told.epochs or own,
-            "protocol": LEAKY if told.leaky else PROTOCOLS.get(kind, "by group"),
-        }
+        key = key_of(variant, fold, seed, epochs=told.epochs, leaky=told.leaky)
+        kind = key["set"]
         if any(key.items() <= row.items() for row in rows):
             continue
         dealt = deal(kind, Path(os.environ["QC_DATA"]), told.out / kind, told.leaky)

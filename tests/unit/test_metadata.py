@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import flatbuffers
 import keras
 import numpy as np
 import pytest
@@ -189,3 +191,30 @@ def test_tensors_of_another_model_are_refused(models: dict[str, Converted], role
     other = models["int8"].score.model_copy(update={"name": "elsewhere"})
     with pytest.raises(GateError, match=r"not of this model; expected.*elsewhere.*; found inputs"):
         told(models["int8"], **{role: other})
+
+
+def behind(model: bytes) -> bytes:
+    """The same model with its largest weights behind the flatbuffer, as some writers lay them."""
+    graph = schema.ModelT.InitFromPackedBuf(model, 0)
+    largest = max(graph.buffers, key=lambda b: 0 if b.data is None else len(b.data))
+    data = bytes(largest.data)
+    largest.data, largest.offset, largest.size = None, 1, 1
+    for _ in range(2):  # the place is known once the length is
+        builder = flatbuffers.Builder(len(model))
+        builder.Finish(graph.Pack(builder), b"TFL3")
+        packed = bytes(builder.Output())
+        packed += bytes(-len(packed) % 16)
+        largest.offset, largest.size = len(packed), len(data)
+    return packed + data
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_weights_behind_the_flatbuffer_are_kept(models: dict[str, Converted], scheme: str) -> None:
+    plain = models[scheme]
+    moved = replace(plain, model=behind(plain.model))
+    assert any(b.offset > 1 for b in schema.ModelT.InitFromPackedBuf(moved.model, 0).buffers)
+    labelled = told(moved)
+    assert all(b.offset == 0 for b in schema.ModelT.InitFromPackedBuf(labelled, 0).buffers)
+    for (name, value), (same_name, same) in zip(run(plain.model), run(labelled), strict=True):
+        assert name == same_name
+        np.testing.assert_array_equal(value, same)

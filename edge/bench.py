@@ -120,7 +120,7 @@ class Times:
     total_ms: list[float] = field(default_factory=list)
     infer_ms: list[float] = field(default_factory=list)
 
-    def note(self, inspection: Inspection) -> None:
+    def write(self, inspection: Inspection) -> None:
         """Note one."""
         self.total_ms.append(inspection.timings_ms["total"])
         self.infer_ms.append(inspection.timings_ms["infer"])
@@ -198,7 +198,7 @@ def line_rate(
             Started(),
             journal,
             sinks={"overlays": overlays},
-            on_inspection=times.note,
+            on_inspection=times.write,
         ).run()
     found = watches[0].rate()
     if report.captured != count or report.fault or report.dropped or report.sink_errors:

@@ -64,7 +64,6 @@ class _Reader:
                 while not capture.stopping:
                     self.since = capture.clock()
                     frame = next(frames, None)
-                    self.since = None
                     if frame is None or not capture.took(self, frame):
                         break
                 self.since = capture.clock()  # closing may hang too
@@ -228,9 +227,13 @@ class Capture:
                 self._reader, self._retry_at = reader, None
             reader.frames += 1
             self._seen(reader, frame)
-        part = self._part(frame)
+        part = self._part(frame)  # what looks at the picture may hang too
+        with self._lock:
+            if self._reader is not reader:
+                return False
+            reader.since = None  # to wait for room is no failure
+            self._frames += part is not None
         if part is not None:
-            self._frames += 1
             self._hand_over(part)
         return True
 

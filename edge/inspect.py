@@ -26,18 +26,26 @@ def inspect_frame(
         frame: a picture, or the fault that stands for it.
         bundle: whose model, thresholds and geometry apply.
         predictor: runs the bundle's model.
-        deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
+        deadline_ms: a verdict later than this after the capture is a FAULT, and a frame that is too
+            late already is not judged any more; None: no deadline.
 
     Returns:
         The inspection with its image; `timings_ms` holds "total", the duration of this call, and
         "infer", the pass through the model, where there was one.
     """
     start = time.perf_counter_ns()
-    prediction, decision = _judge(frame, bundle, predictor)
-    age_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
-    if deadline_ms is not None and age_ms > deadline_ms and decision.verdict is not Verdict.FAULT:
-        late = f"the verdict came {age_ms:.0f} ms after the capture, deadline {deadline_ms:g} ms"
-        decision = Decision(Verdict.FAULT, late)
+    if deadline_ms is not None and _age_ms(frame) > deadline_ms:
+        why = (
+            f"its turn came {_age_ms(frame):.0f} ms after the capture, deadline {deadline_ms:g} ms"
+        )
+        prediction, decision = None, Decision(Verdict.FAULT, why)
+    else:
+        prediction, decision = _judge(frame, bundle, predictor)
+    if deadline_ms is not None and decision.verdict is not Verdict.FAULT:
+        age_ms = _age_ms(frame)
+        if age_ms > deadline_ms:
+            why = f"the verdict came {age_ms:.0f} ms after the capture, deadline {deadline_ms:g} ms"
+            decision = Decision(Verdict.FAULT, why)
     timings_ms = {"total": (time.perf_counter_ns() - start) / 1e6}
     if prediction is not None:
         timings_ms["infer"] = prediction.infer_ns / 1e6
@@ -55,6 +63,10 @@ def fault_of(frame: Frame, bundle: Bundle, why: str, *, started_s: float) -> Ins
     """
     total_ms = (time.monotonic() - started_s) * 1000
     return _inspection(frame, bundle, None, Decision(Verdict.FAULT, why), {"total": total_ms})
+
+
+def _age_ms(frame: Frame) -> float:
+    return (time.monotonic_ns() - frame.monotonic_ns) / 1e6
 
 
 def _inspection(

@@ -38,8 +38,7 @@ STOPPED = "the line was stopped before this frame was inspected"
 """Cause of a drop of a frame that was still waiting at the end of the drain."""
 
 SWITCH_S = 0.0005
-"""A thread of Python gives way to another after this long: with the 5 ms that are usual, a judge
-whose interpreter has returned waits for the journal's thread that long."""
+"""Threads of Python give way after this long; with the usual 5 ms a judge waits for the journal."""
 
 TICK_S = 0.02
 """How often the line looks whether something hangs."""
@@ -238,8 +237,7 @@ class Line:
 
     def _changed(self, bundle_id: str) -> str:
         for capture in self._captures:
-            if capture.source is not None:
-                self._prepare(capture.source)
+            self._prepare(capture.source)
         return bundle_id
 
     def _require_running(self) -> None:
@@ -320,28 +318,28 @@ class Line:
             self._fail(error)
         finally:
             self._clerk.close(0)
-        for capture in self._captures:
-            self._failure = self._failure or capture.fatal
-        if self._failure is None and self._account.in_flight:
-            left = self._account.in_flight
-            self._failure = FaultError("frames were left without a verdict or a drop", found=left)
-        if self._failure is not None:
+        for fatal in filter(None, [capture.fatal for capture in self._captures]):
+            self._fail(fatal)
+        left = self._account.in_flight
+        if self._failure is None and left:
+            self._fail(FaultError("frames were left without a verdict or a drop", found=left))
+        if self._failure is not None:  # once more: parts that were journaled since took it back
             self._outbox.fail_safe(self.actions.fault, str(self._failure))
         sink_errors = self._outbox.close(self.drain_s, patient=patient)
-        if self._callback_error:
-            sink_errors.append(self._callback_error)
-        return tuple(sink_errors)
+        return (*sink_errors, *filter(None, [self._callback_error]))
 
     def _fail(self, error: Exception) -> None:
-        self._failure = self._failure or error
+        if self._failure is None:
+            self._failure = error
+            self._outbox.fail_safe(self.actions.fault, str(error))
 
     def _event(self, kind: str, detail: Mapping[str, object]) -> None:
         self._clerk.tell(partial(self.journal.event, kind, detail))
 
     # the threads of the captures
 
-    def _prepare(self, source: Source) -> None:
-        if hasattr(source, "begin"):
+    def _prepare(self, source: Source | None) -> None:
+        if source is not None and hasattr(source, "begin"):
             source.begin(self.bundle)
 
     def _hand_over(self, lane: str, frame: Frame) -> None:
@@ -354,7 +352,9 @@ class Line:
 
     def _drop(self, frame: Frame, cause: str) -> None:
         try:
-            self.journal.drop(frame.source_id, frame.frame_id, cause)
+            self.journal.drop(
+                frame.source_id, frame.frame_id, cause, part_id=frame.part_id, lot=frame.lot
+            )
         except FaultError as error:
             self._fail(error)
             return

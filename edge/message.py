@@ -124,7 +124,8 @@ class Sink(Protocol):
     More methods are called where a sink has them: `open(line, fault_action)` before the first
     `write`, again until it returns, with the name of the line and the action of a FAULT;
     `fail_safe(action, why)` where no verdict can be trusted any more, and `resume()` before the
-    first message that was journaled after that.
+    first message that was journaled after that; both are tried again, but for a DataError: it says
+    that the receiver has no use for the state of the line.
     """
 
     def write(self, message: Message) -> None:

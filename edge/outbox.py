@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -162,6 +162,7 @@ class _Delivery:
         self._aside = 0
         self._aside_why = ""
         self._kept_why = ""
+        self._state_why = ""
         self._changed = threading.Condition()
         self._news = False
         self._finishing = False
@@ -200,7 +201,10 @@ class _Delivery:
     def status(self, end: int) -> SinkStatus:
         calling = self._calling
         state: Literal["running", "failing", "stuck"] = "failing" if self._failures else "running"
-        why = [self._why, self._aside_why, self._kept_why]
+        why = [self._why, self._aside_why, self._kept_why, self._state_why]
+        if self.thread.ident is not None and not self.thread.is_alive() and not self._finishing:
+            state = "failing"
+            why.insert(0, "its thread has ended")
         if calling is not None and time.monotonic() - calling > STUCK_S:
             state = "stuck"
             why.insert(0, f"a call has not returned for {time.monotonic() - calling:.0f} s")
@@ -215,7 +219,7 @@ class _Delivery:
     def account(self, end: int) -> str:
         """What the sink did not get, in words, after its thread was waited for."""
         waiting = max(end - self._place.seq, 0)
-        words = [self._aside_why, self._kept_why]
+        words = [self._aside_why, self._kept_why, self._state_why]
         if self.thread.is_alive():
             words.append("it did not finish in time")
         if waiting:
@@ -242,7 +246,7 @@ class _Delivery:
                 continue
             if not busy:
                 self._failures = 0
-                if self._finishing:
+                if self._finishing and self._alarm is None:  # one that came just now is still told
                     break
                 self._wait(KEEP_S if self._unkept else IDLE_S, news=True)
         self._keep(at_once=True)
@@ -270,8 +274,8 @@ class _Delivery:
             return False
         row = self._rows[0]
         message = Message(row, action_of(row.verdict, self._actions), self._journal)
+        self._resume(row)
         try:
-            self._resume(row)
             with _Calling(self):
                 self._sink.write(message)
         except DataError as error:
@@ -295,8 +299,7 @@ class _Delivery:
         if alarm is None:
             return
         if hasattr(self._sink, "fail_safe"):
-            with _Calling(self):
-                self._sink.fail_safe(*alarm)
+            self._tell_state(self._sink.fail_safe, *alarm)
             self._resume_after = self._tail.end()
         with self._changed:
             if self._alarm is alarm:  # told; one that came meanwhile is told next
@@ -306,9 +309,16 @@ class _Delivery:
         """Take the fail-safe back with the first part that was journaled after it."""
         if self._resume_after is not None and row.seq > self._resume_after:
             if hasattr(self._sink, "resume"):
-                with _Calling(self):
-                    self._sink.resume()
+                self._tell_state(self._sink.resume)
             self._resume_after = None
+
+    def _tell_state(self, tell: Callable[..., None], *arguments: str) -> None:
+        """Tell what becomes of the line; a receiver that has no use for it still gets the parts."""
+        try:
+            with _Calling(self):
+                tell(*arguments)
+        except DataError as error:
+            self._state_why = f"it does not take the state of the line: {error}"
 
     def _call_close(self) -> None:
         with _Calling(self):

@@ -44,7 +44,7 @@ class Region:
         left, top = np.floor(corners.min(axis=0)).astype(int).tolist()
         right, bottom = np.ceil(corners.max(axis=0)).astype(int).tolist()
         self.box = (left, top, right, bottom)
-        self._outside: NDArray[np.bool_] | None = None
+        self._masks: tuple[Image, Image] | None = None
 
     def apply(self, image: Image) -> Image:
         """The box around the polygon, with grey outside of the polygon.
@@ -64,11 +64,15 @@ class Region:
                 expected=f"corners within {width} x {height} (width x height)",
                 found=corners,
             )
-        cut = image[top:bottom, left:right].copy()
-        if self._outside is None:
-            self._outside = ~_inside(self.polygon, self.box)
-        cut[self._outside] = GREY
-        return cut
+        if self._masks is None:
+            inside = np.repeat(_inside(self.polygon, self.box)[..., None], 3, axis=2)
+            self._masks = (
+                np.where(inside, np.uint8(255), np.uint8(0)),
+                np.where(inside, np.uint8(0), np.uint8(GREY)),
+            )
+        keep, grey = self._masks
+        cut = cv2.bitwise_and(image[top:bottom, left:right], keep)
+        return np.asarray(cv2.bitwise_or(cut, grey), dtype=np.uint8)
 
 
 def _inside(polygon: Polygon, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:

@@ -28,7 +28,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STOP_S = 3.0
 """How long `stop` waits for the server; then it is left behind, as a daemon thread."""
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 1100
+"""Open at one time; somewhat more than the longest queue of a source."""
 
 MAX_NAME = 200
 """Characters of a part's or lot's name."""
@@ -129,7 +130,7 @@ def _bound(host: str, port: int, what: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(MAX_CONNECTIONS)
+        listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
         raise UsageError(

@@ -284,7 +284,7 @@ class JournalWriter:
         try:
             while batch := self._take():
                 self._write(batch)
-        except Exception as error:  # noqa: BLE001 - handed to every later put() and close()
+        except BaseException as error:  # noqa: BLE001 - handed to every later put() and close()
             self._fail(error)
         finally:
             try:
@@ -292,7 +292,7 @@ class JournalWriter:
             except (sqlite3.Error, OSError) as error:
                 self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         found = error.message if isinstance(error, QCError) else error
         failure = FaultError("the journal cannot be written", where=self.path, found=found)
         failure.__cause__ = error

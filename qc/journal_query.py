@@ -44,22 +44,43 @@ class Filter:
                 raise UsageError("a time needs its zone", expected="such as +00:00", found=moment)
 
     def sql(self) -> tuple[str, list[object]]:
-        """The WHERE clause over `inspections i` ("" where there is none), and its values."""
+        """The WHERE clause over `inspections i` ("" where there is none), and its values.
+
+        SQLite keeps no statistics here and would take the index of the verdicts, of which there are
+        four, before that of the lots. So one index is chosen, and a plus hides the others from it.
+        """
         conditions: list[str] = []
         values: list[object] = []
-        for name in ("lot", "part_id", "source_id", "bundle_id", "defect_class"):
+        by_part = self.part_id is not None
+        by_lot = not by_part and self.lot is not None
+        by_time = not by_part and not by_lot and None not in (self.since, self.until)
+        by_verdict = not by_part and not by_lot and not by_time and self.verdicts is not None
+        for name, by in (("part_id", by_part), ("lot", by_lot)):
+            if (value := getattr(self, name)) is not None:
+                conditions.append(f"{'' if by else '+'}{name} = ?")
+                values.append(value)
+        for name in ("source_id", "bundle_id", "defect_class"):
             if (value := getattr(self, name)) is not None:
                 conditions.append(f"{name} = ?")
                 values.append(value)
-        for sign, moment in ((">=", self.since), ("<", self.until)):
-            if moment is not None:
-                conditions.append(f"captured_at {sign} ?")
-                values.append(stamp(moment))
+        moments = ((">=", self.since), ("<", self.until))
+        times = [f"captured_at {sign} ?" for sign, moment in moments if moment is not None]
+        if times and (by_part or by_lot or by_verdict):
+            conditions += [f"+{text}" for text in times]
+        elif times:  # so that numbers alone are put in order, not whole rows; below too
+            within = f"SELECT seq FROM inspections WHERE {' AND '.join(times)}"
+            conditions.append(f"seq IN ({within})")
+        values += [stamp(moment) for _, moment in moments if moment is not None]
         if self.after_seq is not None:
             conditions.append("seq > ?")
             values.append(self.after_seq)
         if self.verdicts is not None:
-            conditions.append(f"verdict IN ({', '.join('?' * len(self.verdicts))})")
+            of_these = f"verdict IN ({', '.join('?' * len(self.verdicts))})"
+            if not by_verdict:
+                of_these = f"+{of_these}"
+            elif len(self.verdicts) > 1:
+                of_these = f"seq IN (SELECT seq FROM inspections WHERE {of_these})"
+            conditions.append(of_these)
             values += [verdict.value for verdict in self.verdicts]
         if self.reviewed is not None:
             word = "EXISTS" if self.reviewed else "NOT EXISTS"

@@ -77,7 +77,8 @@ class Sink:
         tls: encrypt, and check the broker's certificate; a `ca` or `cert` asks for it too.
         ca: PEM file of the authority; None: those of the system.
         cert, key: PEM files by which this client is known to the broker.
-        user_env, password_env: environment variables with user and password; "": none.
+        user_env, password_env: environment variables with user and password; "": none. Without TLS
+            anyone on the network can read them.
         client_id: "": one that nobody else has.
         keepalive_s: seconds of silence after which the broker tells the last will, at 1.5 times.
         timeout_s: seconds to wait for a connection, and for the broker to take a message.

@@ -30,7 +30,7 @@ class Framer:
         self.source_id = source_id
         self.where = where
         self.count = 0
-        self._good_ns = time.monotonic_ns()
+        self._garbage_ns: int | None = None
 
     def frame(
         self,
@@ -55,9 +55,11 @@ class Framer:
         at = utc_now() - timedelta(microseconds=(now_ns - taken_ns) / 1000)
         image, fault = _rgb(bgr)
         if image is not None:
-            self._good_ns = now_ns
-        elif now_ns - self._good_ns > GARBAGE_S * 1e9:
-            raise FaultError(f"{fault}, for more than {GARBAGE_S:g} s", where=self.where)
+            self._garbage_ns = None
+        else:
+            self._garbage_ns = self._garbage_ns or now_ns
+            if now_ns - self._garbage_ns > GARBAGE_S * 1e9:
+                raise FaultError(f"{fault}, for more than {GARBAGE_S:g} s", where=self.where)
         self.count += 1
         return Frame(
             image=image,

@@ -82,10 +82,13 @@ class Uploads:
             raise too_large
         body = bytearray()
         try:
-            async for piece in request.stream():
-                body += piece
-                if len(body) > limit:
-                    raise too_large
+            async with asyncio.timeout(self.source.timeout_s):
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError as error:
+            raise Refused(408, "data", "the upload did not come to its end in time") from error
         except ClientDisconnect as error:
             raise Refused(400, "data", "the upload was broken off") from error
         return bytes(body)

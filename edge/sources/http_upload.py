@@ -47,7 +47,7 @@ class Source:
             `Authorization: Bearer ...`; None: none is asked for.
         max_mb: megabytes that an upload may have.
         queue: uploads that may be under way; more are refused with 429.
-        timeout_s: how long a caller waits for the verdict; then the answer is 503.
+        timeout_s: how long an upload may take (408), and then its verdict (503).
         source_id: the name of this source in the journal.
     """
 

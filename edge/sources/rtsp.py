@@ -43,7 +43,8 @@ class Source:
     """One network camera; a context manager that yields frames, always the newest.
 
     Args:
-        url: "rtsp://host:554/path" or rtsps, without user and password.
+        url: "rtsp://host:554/path" or rtsps, without user and password; a camera that wants them in
+            the path gets them where `{user}` and `{password}` stand.
         transport: "tcp" loses nothing; "udp" where the camera knows nothing else.
         user_env, password_env: environment variables that hold them.
         open_timeout_s: seconds for the connection.
@@ -153,6 +154,9 @@ def _address(
     if user_env is None and password_env is None:
         return f"{name}, {url}", url
     user, password = (_secret(env, name) for env in (user_env, password_env))
+    if "{password}" in url or "{user}" in url:
+        filled = url.replace("{user}", quote(user, safe=""))
+        return f"{name}, {url}", filled.replace("{password}", quote(password, safe=""))
     login = ":".join(quote(word, safe="") for word in (user, password))
     return f"{name}, {url}", urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 

@@ -128,9 +128,12 @@ def test_a_source_that_breaks_is_opened_again_and_again_until_it_is_back(
     wait_until(lambda: found.state == "degraded")
     assert "OSError: the cable is out" in found.capture.status().why
     for n in range(2, 9):
-        wait_until(lambda: found.capture._reader is None)
-        found.after(0.85)  # never a longer pause: it is back within a second
-        wait_until(lambda n=n: len(bench.made) == n)  # type: ignore[misc]
+        wait_until(lambda: found.capture._reader is None or found.state == "running")
+        paused_s = 0.0
+        while len(bench.made) < n:
+            found.after(0.05)
+            paused_s += 0.05
+        assert paused_s < 0.9, "never a longer pause: it is back within a second"
     found.until(2)
     wait_until(lambda: found.state == "running")
     assert found.notes == ["running -> degraded: OSError: the cable is out", "degraded -> running"]
@@ -255,6 +258,27 @@ def test_a_trigger_or_a_code_reader_that_fails_is_a_fault(benches: list[Bench]) 
     _, found = watched(benches, [shot(), waits], read_code=lambda image: "part 7")
     found.until(1)
     assert found.parts[0].part_id == "part 7"
+
+
+def test_a_trigger_that_hangs_is_left_behind_and_its_part_is_not_captured_late(
+    benches: list[Bench],
+) -> None:
+    hung, let_go = threading.Event(), threading.Event()
+
+    class Hangs:
+        def fires(self, given: Frame) -> bool:
+            if not hung.is_set():
+                hung.set()
+                let_go.wait(20)
+            return True
+
+    bench, found = watched(benches, [shot(), waits], trigger=Hangs())
+    assert hung.wait(5)
+    found.after(STALL_S + 0.4)
+    found.until(1)
+    let_go.set()
+    wait_until(lambda: bench.made[0].closed)
+    assert [f.frame_id for f in found.parts] == ["f0002"]
 
 
 def test_files_end_and_a_failure_of_theirs_is_kept() -> None:

@@ -130,3 +130,44 @@ def test_a_wrong_size_or_policy_is_refused() -> None:
         Channel(0, "wait")
     with pytest.raises(UsageError, match="expected wait or latest; found 'newest'"):
         Channel(1, "newest")  # type: ignore[arg-type]
+
+
+def test_lanes_take_turns_and_keep_their_room() -> None:
+    """A full lane drops its own oldest, and what waits in another is not behind it."""
+    drops: list[str] = []
+    channel: Channel[str] = Channel(2, "latest", lambda item, cause: drops.append(item))
+    for item in ("a1", "a2", "a3", "a4"):
+        channel.put(item, lane="a")
+    channel.put("b1", lane="b")
+    assert len(channel) == 3 and drops == ["a1", "a2"]
+    channel.close()
+    assert list(channel) == ["a3", "b1", "a4"] and channel.ended
+
+
+def test_a_lane_that_waits_does_not_hold_another() -> None:
+    channel: Channel[str] = Channel(1, "wait")
+    channel.put("a1", lane="a")
+    assert channel.put("a2", 0.01, lane="a") is False
+    assert channel.put("b1", 0.01, lane="b") is True
+
+
+def test_take_gives_up_after_its_time_and_at_the_end() -> None:
+    channel: Channel[int] = Channel(1, "wait")
+    start = time.monotonic()
+    assert channel.take(0.05) is None and 0.04 < time.monotonic() - start < 2
+    assert not channel.ended
+    channel.put(7)
+    channel.close()
+    assert not channel.ended and channel.take(0) == 7 and channel.ended
+    assert channel.take() is None
+
+
+def test_a_put_between_two_threads_wakes_the_one_that_takes() -> None:
+    channel: Channel[int] = Channel(1, "latest")
+    taken: list[int | None] = []
+    taker = threading.Thread(target=lambda: taken.append(channel.take(5)))
+    taker.start()
+    time.sleep(0.02)
+    channel.put(3)
+    taker.join(2)
+    assert taken == [3]

@@ -16,6 +16,7 @@ from toy_line import inspection, toy_manifest, wait_until
 
 from qc.errors import FaultError
 from qc.journal import Journal, JournalWriter
+from qc.linefile import KeepTable
 from qc.manifest import Manifest
 from qc.types import Inspection, Prediction, Review, Verdict
 
@@ -106,6 +107,28 @@ def test_a_full_disk_stops_the_writer_and_loses_nothing_journaled(
     subprocess.run(["mount", "-o", "remount,size=2m", str(disk)], check=True)
     rows = Journal(disk / "j").rows(limit=3000, newest_first=False)
     assert len(rows) >= 10 and [r.inspection_id for r in rows] == written
+
+
+def test_a_disk_that_fills_up_costs_pictures_before_rows(
+    mounted: Callable[..., Path], manifest: Manifest
+) -> None:
+    disk = mounted("mount -t tmpfs -o size=3m tmpfs")
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    keep = KeepTable(min_free_gb=0.0015)
+    with JournalWriter(disk / "j", manifest, "toy", keep=keep) as writer:
+        for i in range(30):
+            writer.put(inspection(f"i{i}", image=noise))
+        wait_until(lambda: Journal(disk / "j").counts()["ng"] == 30)
+        assert "min_free_gb" in writer.images_why
+        kept = [*disk.rglob("*.png")]
+        assert 1 <= len(kept) < 10
+        for file in kept[1:]:
+            file.unlink()
+        writer.put(inspection("again", image=noise))
+    assert writer.images_why == ""
+    assert Journal(disk / "j").get("again").image_path is not None
+    kinds = [event.kind for event in Journal(disk / "j").events()]
+    assert kinds == ["images not kept", "images kept again"]
 
 
 def test_a_failing_writer_keeps_what_came_before_and_frees_everyone(

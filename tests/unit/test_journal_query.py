@@ -102,14 +102,28 @@ def test_a_time_without_zone_is_refused() -> None:
         Filter(since=datetime(2025, 3, 4))
 
 
-@pytest.mark.parametrize("column", ["lot", "part_id", "captured_at"])
-def test_an_index_serves_what_is_asked_most(path: Path, column: str) -> None:
-    name = {"captured_at": "since"}.get(column, column)
-    where, values = Filter(**{name: NOON if name == "since" else "x"}).sql()
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({"lot": "x"}, "lot"),
+        ({"lot": "x", "verdicts": [Verdict.NG], "since": NOON, "after_seq": 3}, "lot"),
+        ({"part_id": "x", "lot": "x", "since": NOON, "until": NOON}, "part_id"),
+        ({"since": NOON}, "captured_at"),
+        ({"since": NOON, "until": NOON, "verdicts": [Verdict.NG]}, "captured_at"),
+        ({"since": NOON, "verdicts": [Verdict.NG]}, "verdict"),
+        ({"verdicts": [Verdict.NG, Verdict.REVIEW], "reviewed": False}, "verdict"),
+    ],
+)
+@pytest.mark.parametrize("order", ["ASC", "DESC"])
+def test_an_index_serves_what_is_asked_and_no_rows_are_sorted(
+    path: Path, wanted: dict[str, Any], index: str, order: str
+) -> None:
+    where, values = Filter(**wanted).sql()
     with closing(sqlite3.connect(path)) as connection:
-        query = f"EXPLAIN QUERY PLAN SELECT lot FROM inspections i{where} LIMIT 9"
-        plan = connection.execute(query, values).fetchall()
-    assert f"INDEX inspections_{column}" in plan[0][3]
+        query = f"EXPLAIN QUERY PLAN SELECT reason FROM inspections i{where} ORDER BY seq {order}"
+        plan = " ".join(row[3] for row in connection.execute(query, values))
+    assert f"INDEX inspections_{index} " in plan
+    assert "SCAN" not in plan and "TEMP" not in plan, plan
 
 
 # the command line

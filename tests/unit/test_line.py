@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,10 @@ def test_a_verdict_after_the_deadline_is_a_fault(bundle: Bundle) -> None:
     late = inspect_frame(frame(1, picture(255)), bundle, FirstPixel(0.05), deadline_ms=20)
     assert late.verdict is Verdict.FAULT and "deadline 20 ms" in late.reason
     assert late.defect_class is None and late.prediction is not None
+    waited = replace(frame(1, picture(255)), monotonic_ns=time.monotonic_ns() - 30_000_000)
+    unjudged = inspect_frame(waited, bundle, FirstPixel(), deadline_ms=20)
+    assert unjudged.verdict is Verdict.FAULT and unjudged.prediction is None
+    assert unjudged.reason.startswith("its turn came 3") and "deadline 20 ms" in unjudged.reason
     in_time = inspect_frame(frame(1, picture(255)), bundle, FirstPixel(), deadline_ms=5000)
     assert in_time.verdict is Verdict.NG
 

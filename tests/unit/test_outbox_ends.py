@@ -16,10 +16,10 @@ from toy_outbox import ACTIONS, Safe, Told, deliver, ids, journal_rows, outbox, 
 
 import edge.sinks
 from edge import outbox as module
-from edge.message import NeverTakenError
+from edge.message import Message, NeverTakenError
 from edge.outbox import Outbox
 from edge.progress import Progress, progress_file
-from qc.errors import FaultError
+from qc.errors import DataError, FaultError
 from qc.journal import Journal
 from qc.linefile import read_line
 from qc.plugins import resolve
@@ -100,6 +100,40 @@ def test_what_was_journaled_before_the_fail_safe_does_not_take_it_back(path: Pat
     assert safe.said == [("open", "line", "hold"), ("fail_safe", "reject", "the watchdog")]
 
 
+def test_a_receiver_without_use_for_the_state_still_gets_the_parts(path: Path) -> None:
+    class Deaf(Safe):
+        def fail_safe(self, action: str, why: str) -> None:
+            raise DataError("422 unknown event")
+
+        def resume(self) -> None:
+            raise DataError("422 unknown event")
+
+    sink = Deaf()
+    box = outbox(path, a=sink)
+    box.start()
+    wait_until(lambda: len(sink.seen) == 20)
+    box.fail_safe("hold", "the watchdog")
+    wait_until(lambda: "does not take the state" in box.status()[0].why)
+    journal_rows(path, ids(21, 23))
+    box.wake()
+    wait_until(lambda: len(sink.seen) == 23)
+    assert box.close(2.0) == ["a: it does not take the state of the line: 422 unknown event"]
+    assert sink.tried == ids(1, 23) and put_aside(path, "a") == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_is_said(path: Path) -> None:
+    class Deadly(Told):
+        def write(self, message: Message) -> None:
+            raise SystemExit
+
+    box = outbox(path, a=Deadly())
+    box.start()
+    wait_until(lambda: box.status()[0].state == "failing")
+    assert box.status()[0].why == "its thread has ended" and box.status()[0].waiting == 20
+    assert box.close(2.0) == ["a: 20 not delivered yet, they will be at the next start"]
+
+
 def test_the_fail_safe_is_told_before_the_sink_is_closed(path: Path) -> None:
     safe = Safe()
     box = outbox(path, safe=safe)
@@ -177,8 +211,8 @@ def test_kill_9_loses_nothing(tmp_path: Path) -> None:
 
 # one new file
 
-SIREN = '''
-"""A siren."""
+BEACON = '''
+"""A beacon."""
 from pathlib import Path
 from qc.tables import Table
 
@@ -200,7 +234,7 @@ class Sink:
 def test_a_new_sink_is_one_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = path.parent / "plugins"
     folder.mkdir()
-    (folder / "siren.py").write_text(SIREN)
+    (folder / "beacon.py").write_text(BEACON)
     monkeypatch.setattr(edge.sinks, "__path__", [*edge.sinks.__path__, str(folder)])
     spec = edge.sinks.__spec__
     assert spec is not None
@@ -214,7 +248,7 @@ def test_a_new_sink_is_one_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         kind = "folder"
         path = "parts"
         [[sinks]]
-        kind = "siren"
+        kind = "beacon"
         path = "heard.txt"
         loud = 11
         begin = "start"

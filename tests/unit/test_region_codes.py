@@ -93,13 +93,15 @@ def _on_paper(drawn: np.ndarray) -> Image:
 
 
 def _on_a_part(code: Image, angle: float = 0.0) -> Image:
-    """The code's label, turned, on a noisy part that is larger than it."""
-    noise = np.random.default_rng(3).normal(110, 8, (600, 800, 3)).clip(0, 255).astype(np.uint8)
+    """The code's label, turned, on a larger part, seen through a lens by a sensor."""
+    rng = np.random.default_rng(3)
+    seen = rng.normal(110, 8, (1024, 1280, 3)).clip(0, 255).astype(np.uint8)
     height, width = code.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
-    turn[:, 2] += (400 - width / 2, 300 - height / 2)
-    cv2.warpAffine(code, turn, (800, 600), dst=noise, borderMode=cv2.BORDER_TRANSPARENT)
-    return noise
+    turn[:, 2] += (640 - width / 2, 512 - height / 2)
+    cv2.warpAffine(code, turn, (1280, 1024), dst=seen, borderMode=cv2.BORDER_TRANSPARENT)
+    blurred = cv2.GaussianBlur(seen, (0, 0), 1.0)
+    return (blurred + rng.normal(0, 3, seen.shape)).clip(0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("angle", [0, 12, 90])
@@ -107,9 +109,10 @@ def test_a_qr_code_is_read(angle: float) -> None:
     assert read_code(_on_a_part(_qr("PART-0042/lot7"), angle)) == "PART-0042/lot7"
 
 
+@pytest.mark.parametrize("angle", [0, 12, 90])
 @pytest.mark.parametrize("digits", ["4006381333931", "9780306406157"])
-def test_a_bar_code_is_read(digits: str) -> None:
-    assert read_code(_on_a_part(_ean13(digits))) == digits
+def test_a_bar_code_is_read(digits: str, angle: float) -> None:
+    assert read_code(_on_a_part(_ean13(digits), angle)) == digits
 
 
 def test_no_code_is_none_and_two_are_refused() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,10 +17,12 @@ import pytest
 from toy_line import FirstPixel, picture, seal, wait_until
 
 from edge.inspect import inspect_frame
+from edge.line import Line
 from edge.sources.http_upload import Source
 from qc.bundle import Bundle
 from qc.errors import FaultError, UsageError
 from qc.imageio import decode_image
+from qc.journal import Journal, JournalWriter
 from qc.types import Image
 
 
@@ -159,6 +163,18 @@ def test_no_verdict_in_time_is_a_fault_and_a_full_queue_is_refused(bundle: Bundl
         wait_until(lambda: judged.post(png(picture())).status_code == 200)
 
 
+def test_an_upload_that_stalls_is_given_up(bundle: Bundle) -> None:
+    with Judged(bundle, bundle, timeout_s=0.3, queue=1) as judged:
+        host, port = judged.source.url.split("/")[2].split(":")
+        with socket.create_connection((host, int(port))) as caller:
+            caller.settimeout(5)
+            caller.sendall(
+                b"POST /inspect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nab"
+            )
+            assert caller.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert judged.post(png(picture())).status_code == 200, "its place is free again"
+
+
 def test_closing_answers_who_still_waits(bundle: Bundle) -> None:
     answers: list[httpx.Response] = []
     with Judged(bundle, bundle) as judged:
@@ -196,3 +212,27 @@ def test_addresses_that_cannot_be(gate: Judged) -> None:
         Source(port=port).__enter__()
     answer = httpx.post(gate.source.url, headers={"Host": "rebound.example"})
     assert answer.status_code == 400, "a foreign name does not reach it"
+
+
+def test_a_line_answers_with_verdict_and_overlay_and_journals_it(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    source = Source(port=0, source_id="gate")
+    with JournalWriter(tmp_path / "journal", bundle.manifest, "toy 1.0") as journal:
+        line = Line(bundle, FirstPixel(), source, journal)
+        running = threading.Thread(target=line.run)
+        running.start()
+        wait_until(lambda: bool(source.url))
+        asked = {"part_id": "P-1", "overlay": "1"}
+        answers = [
+            httpx.post(source.url, content=png(picture(red)), params=asked) for red in (0, 128, 255)
+        ]
+        line.stop()
+        running.join(10)
+    assert not running.is_alive(), "it ends though nobody uploads"
+    found = [answer.json() for answer in answers]
+    assert [f["verdict"] for f in found] == ["OK", "REVIEW", "NG"]
+    assert all(f["overlay"] and f["score"] for f in found)
+    rows = Journal(tmp_path / "journal").rows(newest_first=False)
+    assert [r.inspection_id for r in rows] == [f["inspection_id"] for f in found]
+    assert {r.part_id for r in rows} == {"P-1"}

@@ -88,6 +88,16 @@ def test_garbage_alone_is_a_failure_in_the_end(
         framer.frame(garbage)
 
 
+def test_garbage_after_a_long_silence_is_one_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that the machine triggers is silent between two parts."""
+    monkeypatch.setattr(_frames, "GARBAGE_S", 0.03)
+    framer = Framer("cam", "here")
+    for _ in range(3):
+        time.sleep(0.05)
+        assert framer.frame(None).fault
+        assert framer.frame(np.zeros((2, 2, 3), np.uint8)).fault is None
+
+
 def test_the_time_is_that_of_the_capture() -> None:
     now_ns = time.monotonic_ns()
     frame = Framer("cam", "here").frame(np.zeros((2, 2, 3), np.uint8), monotonic_ns=now_ns - 10**9)

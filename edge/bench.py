@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import cv2
 import numpy as np
@@ -126,22 +126,42 @@ class Times:
         self.infer_ms.append(inspection.timings_ms["infer"])
 
 
-def bare_fps(bundle: Bundle, predictor: Predictor, paths: Sequence[Path], count: int) -> float:
-    """Pictures a second of a loop that only reads, resizes and invokes."""
+class Rate(NamedTuple):
+    """How fast one side was: parts a second, and what each part cost all threads together."""
+
+    fps: float
+    processor_ms: float
+
+
+class Watch:
+    """Times a number of parts from now on, by the clock and by the processor."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._start, self._used = time.perf_counter(), time.process_time()
+
+    def rate(self) -> Rate:
+        """The rate of what was done since."""
+        seconds, used = time.perf_counter() - self._start, time.process_time() - self._used
+        return Rate(self._count / seconds, used / self._count * 1000)
+
+
+def bare_rate(bundle: Bundle, predictor: Predictor, paths: Sequence[Path], count: int) -> Rate:
+    """The rate of a loop that only reads, resizes and invokes."""
     spec = bundle.manifest.preprocess
-    start = time.perf_counter()
+    watch = Watch(count)
     for path in islice(cycle(paths), count):
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if bgr is None:
             raise FaultError("OpenCV cannot read a picture of the bench", where=path)
         predictor.predict(apply(spec, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)))
-    return count / (time.perf_counter() - start)
+    return watch.rate()
 
 
-def line_fps(
+def line_rate(
     bundle: Bundle, predictor: Predictor, source: Source, count: int, folder: Path, times: Times
-) -> float:
-    """Parts a second of the real line, from its first frame until all is journaled and told.
+) -> Rate:
+    """The rate of the real line, from its first frame until all is journaled and told.
 
     Args:
         bundle, predictor, source: of the line.
@@ -153,7 +173,7 @@ def line_fps(
         FaultError: a frame was lost, or judged as none.
     """
     folder.mkdir()
-    begun: list[float] = []
+    watches: list[Watch] = []
 
     class Started:
         is_live = source.is_live
@@ -166,7 +186,7 @@ def line_fps(
             source.__exit__(*error)
 
         def __iter__(self) -> Iterator[Frame]:
-            begun.append(time.perf_counter())
+            watches.append(Watch(count))
             return iter(source)
 
     journal = JournalWriter(folder / "journal.db", bundle.manifest, predictor.runtime)
@@ -180,14 +200,14 @@ def line_fps(
             sinks={"overlays": overlays},
             on_inspection=times.write,
         ).run()
-    seconds = time.perf_counter() - begun[0]
+    found = watches[0].rate()
     if report.captured != count or report.fault or report.dropped or report.sink_errors:
         raise FaultError(
             "the line of the bench did not judge every frame",
             expected=f"{count} captured, none dropped, no FAULT",
             found=f"{report.as_json()} {'; '.join(report.sink_errors)}",
         )
-    return count / seconds
+    return found
 
 
 def bench(
@@ -215,16 +235,17 @@ def bench(
         flagging = OneInTwenty(predictor, bundle)
         times = Times()
         count = _count_for(bundle, predictor, paths, seconds / (2 * ROUNDS))
-        bare, line = [], []
+        bare: list[Rate] = []
+        line: list[Rate] = []
         for number in range(ROUNDS):
-            bare.append(bare_fps(bundle, predictor, paths, count))
+            bare.append(bare_rate(bundle, predictor, paths, count))
             source = Again(paths, count)
-            line.append(line_fps(bundle, flagging, source, count, home / f"{number}", times))
+            line.append(line_rate(bundle, flagging, source, count, home / f"{number}", times))
             tell(number + 1, ROUNDS)
         starts = [cold_start(path, paths[0]) for _ in range(START_TRIES)]
         memory = rss_mb(path, paths[0].parent if images is None else images, home)
     p50, p95, p99 = (float(np.percentile(times.total_ms, q)) for q in (50, 95, 99))
-    ratios = [a / b for a, b in zip(line, bare, strict=True)]
+    ratios = [a.fps / b.fps for a, b in zip(line, bare, strict=True)]
     return {
         "bundle": str(path),
         "runtime": predictor.runtime,
@@ -234,8 +255,10 @@ def bench(
         "p95_ms": round(p95, 3),
         "p99_ms": round(p99, 3),
         "infer_p50_ms": round(float(np.percentile(times.infer_ms, 50)), 3),
-        "bare_fps": round(statistics.median(bare), 1),
-        "line_fps": round(statistics.median(line), 1),
+        "bare_fps": round(statistics.median(r.fps for r in bare), 1),
+        "line_fps": round(statistics.median(r.fps for r in line), 1),
+        "bare_processor_ms": round(statistics.median(r.processor_ms for r in bare), 3),
+        "line_processor_ms": round(statistics.median(r.processor_ms for r in line), 3),
         "efficiency": round(statistics.median(ratios), 3),
         "efficiency_range": [round(min(ratios), 3), round(max(ratios), 3)],
         "cold_start_s": round(statistics.median(starts), 3),
@@ -260,6 +283,10 @@ def bench_command(
         ("of it the pass through the model, p50", "{infer_p50_ms} ms"),
         ("bare loop: read, resize, invoke", "{bare_fps} parts/s"),
         ("line: journal on, 5 % flagged", "{line_fps} parts/s"),
+        (
+            "processor's time a part, line and bare",
+            "{line_processor_ms} and {bare_processor_ms} ms",
+        ),
         ("line ÷ bare", f"{{efficiency}} ({low} to {high} in {ROUNDS} rounds)"),
         ("start of the program to the first verdict", "{cold_start_s} s"),
         ("resident memory of a line, at most", "{rss_mb} MB"),
@@ -338,4 +365,6 @@ def _golden_files(bundle: Bundle, folder: Path) -> list[Path]:
 def _count_for(bundle: Bundle, predictor: Predictor, paths: Sequence[Path], seconds: float) -> int:
     """How many pictures the bare loop reads in so many seconds; at least what flags one part."""
     few = max(FLAGGED_EVERY, len(paths))
-    return max(FLAGGED_EVERY, round(bare_fps(bundle, predictor, paths, min(few, 100)) * seconds))
+    return max(
+        FLAGGED_EVERY, round(bare_rate(bundle, predictor, paths, min(few, 100)).fps * seconds)
+    )

@@ -26,7 +26,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from edge.bench import Again, OneInTwenty, Times, bare_fps, cold_start, line_fps
+from edge.bench import Again, OneInTwenty, Rate, Times, Watch, bare_rate, cold_start, line_rate
 from edge.predictors.litert import LiteRTPredictor
 from qc.bundle import Bundle, open_bundle
 from qc.imageio import write_png
@@ -119,26 +119,12 @@ def draw(bundle: Bundle, folder: Path, size_wh: tuple[int, int], ending: str) ->
     return found
 
 
-def ratios(
-    count: int, bare: Callable[[], float], line: Callable[[int], float]
-) -> tuple[float, float, float, float, float]:
-    """Median of line ÷ bare, both medians (parts a second), and processor ms a part of both."""
-    rates, bare_ms, line_ms = [], [], []
-    for number in range(ROUNDS):
-        start = time.process_time()
-        one = bare()
-        middle = time.process_time()
-        rates.append((one, line(number)))
-        bare_ms.append((middle - start) / count * 1000)
-        line_ms.append((time.process_time() - middle) / count * 1000)
-    middle_of = statistics.median
-    return (
-        middle_of(b / a for a, b in rates),
-        middle_of(a for a, _ in rates),
-        middle_of(b for _, b in rates),
-        middle_of(bare_ms),
-        middle_of(line_ms),
-    )
+def ratios(bare: Callable[[], Rate], line: Callable[[int], Rate]) -> tuple[float, Rate, Rate]:
+    """Median of line ÷ bare, and the medians of both sides, line first."""
+    rounds = [(bare(), line(number)) for number in range(ROUNDS)]
+    middle = statistics.median
+    sides = [Rate(*(middle(r[n][k] for r in rounds) for k in (0, 1))) for n in (1, 0)]
+    return middle(b.fps / a.fps for a, b in rounds), sides[0], sides[1]
 
 
 def throughput(bundle: Bundle, home: Path) -> Iterator[Row]:
@@ -147,11 +133,10 @@ def throughput(bundle: Bundle, home: Path) -> Iterator[Row]:
     flagging = OneInTwenty(predictor, bundle)
     for size_wh, ending, count in (((300, 300), "png", 400), ((1280, 1024), "jpg", 100)):
         paths = draw(bundle, home / ending, size_wh, ending)
-        bare_fps(bundle, predictor, paths, 20)
+        bare_rate(bundle, predictor, paths, 20)
         found = ratios(
-            count,
-            lambda paths=paths, count=count: bare_fps(bundle, predictor, paths, count),  # type: ignore[misc]
-            lambda n, paths=paths, count=count, ending=ending: line_fps(  # type: ignore[misc]
+            lambda paths=paths, count=count: bare_rate(bundle, predictor, paths, count),  # type: ignore[misc]
+            lambda n, paths=paths, count=count, ending=ending: line_rate(  # type: ignore[misc]
                 bundle, flagging, Again(paths, count), count, home / f"{ending}{n}", Times()
             ),
         )
@@ -166,23 +151,23 @@ def memory_frames(bundle: Bundle, home: Path) -> Iterator[Row]:
     flagging, count = OneInTwenty(tiny, bundle), 1000
     spec = bundle.manifest.preprocess
 
-    def bare() -> float:
-        start = time.perf_counter()
+    def bare() -> Rate:
+        watch = Watch(count)
         for _ in range(count):
             tiny.predict(apply(spec, image))
-        return count / (time.perf_counter() - start)
+        return watch.rate()
 
-    def line(number: int) -> float:
+    def line(number: int) -> Rate:
         source = InMemory(image, count)
-        return line_fps(bundle, flagging, source, count, home / f"m{number}", Times())
+        return line_rate(bundle, flagging, source, count, home / f"m{number}", Times())
 
-    yield _ratio("line ÷ bare, frames in memory, 0.3-ms model", 0.6, ratios(count, bare, line))
+    yield _ratio("line ÷ bare, frames in memory, 0.3-ms model", 0.6, ratios(bare, line))
 
 
-def _ratio(what: str, bar: float, found: tuple[float, float, float, float, float]) -> Row:
-    ratio, bare, line, bare_ms, line_ms = found
-    said = f"{ratio:.2f} ({line:.0f} ÷ {bare:.0f} parts/s; "
-    said += f"processor {line_ms:.2f} and {bare_ms:.2f} ms a part)"
+def _ratio(what: str, bar: float, found: tuple[float, Rate, Rate]) -> Row:
+    ratio, line, bare = found
+    said = f"{ratio:.2f} ({line.fps:.0f} ÷ {bare.fps:.0f} parts/s; "
+    said += f"processor {line.processor_ms:.2f} and {bare.processor_ms:.2f} ms a part)"
     return what, f">= {bar:.2f}", said, ratio >= bar
 
 
@@ -201,7 +186,7 @@ def latency(bundle: Bundle, home: Path, seconds: float) -> Iterator[Row]:
             added.append(age - inspection.timings_ms["infer"])
 
     source = InMemory(np.asarray(image, np.uint8), count, PART_S)
-    line_fps(bundle, OneInTwenty(predictor, bundle), source, count, home / "paced", Journaled())
+    line_rate(bundle, OneInTwenty(predictor, bundle), source, count, home / "paced", Journaled())
     p50, p99 = (float(np.percentile(added, q)) for q in (50, 99))
     said = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, {len(added)} parts in {seconds:g} s, no drop"
     yield "added latency, frame to told after the journal, 100/s", "p99 <= 5 ms", said, p99 <= 5
@@ -346,7 +331,7 @@ def live_cost(bundle: Bundle, home: Path) -> Iterator[Row]:
             watcher.start()
         source = InMemory(image, 150)
         spent[watched].append(
-            line_fps(bundle, predictor, source, 150, home / f"live{number}", Last())
+            line_rate(bundle, predictor, source, 150, home / f"live{number}", Last()).fps
         )
         over.set()
     share = statistics.median(spent[True]) / statistics.median(spent[False])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from unit.toy_line import FirstPixel, picture, seal
 
-from edge.bench import Again, OneInTwenty, Times, bare_fps, cold_start, line_fps
+from edge.bench import Again, OneInTwenty, Times, bare_rate, cold_start, line_rate
 from qc.decide import decide
 from qc.errors import FaultError, UsageError
 from qc.imageio import write_png
@@ -44,7 +44,7 @@ def test_line_of_the_bench_journals_every_part_with_pictures(tmp_path: Path) -> 
     bundle = seal(tmp_path / "toy.tflite")
     paths, times = pictures(tmp_path), Times()
     flagging = OneInTwenty(FirstPixel(), bundle)
-    assert line_fps(bundle, flagging, Again(paths, 40), 40, tmp_path / "l", times) > 0
+    assert line_rate(bundle, flagging, Again(paths, 40), 40, tmp_path / "l", times).fps > 0
     assert len(times.total_ms) == 40 and set(times.infer_ms) == {2.0}
     assert Journal(tmp_path / "l" / "journal.db").count() == 40
     assert len([*(tmp_path / "l" / "overlays").iterdir()]) == 2
@@ -55,7 +55,7 @@ def test_lost_frame_spoils_the_measurement(tmp_path: Path) -> None:
     bundle = seal(tmp_path / "toy.tflite")
     paths = [*pictures(tmp_path), tmp_path / "missing.png"]
     with pytest.raises(FaultError, match="did not judge every frame"):
-        line_fps(bundle, FirstPixel(), Again(paths, 4), 4, tmp_path / "l", Times())
+        line_rate(bundle, FirstPixel(), Again(paths, 4), 4, tmp_path / "l", Times())
 
 
 def test_bare_loop_reads_what_the_line_reads(tmp_path: Path) -> None:
@@ -68,11 +68,11 @@ def test_bare_loop_reads_what_the_line_reads(tmp_path: Path) -> None:
             return super().predict(image)
 
     paths = pictures(tmp_path)
-    assert bare_fps(bundle, Noting(), paths, 4) > 0
+    assert bare_rate(bundle, Noting(), paths, 4).fps > 0
     assert [int(image[0, 0, 0]) for image in seen] == [0, 10, 20, 0]
     assert np.array_equal(seen[1], picture(10))
     with pytest.raises(FaultError, match="cannot read"):
-        bare_fps(bundle, FirstPixel(), [tmp_path / "missing.png"], 1)
+        bare_rate(bundle, FirstPixel(), [tmp_path / "missing.png"], 1)
 
 
 def test_cold_start_ends_with_the_first_verdict(tmp_path: Path) -> None:

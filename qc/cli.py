@@ -12,6 +12,7 @@ import typer
 
 from qc.console import AsJson, Verbose, command, load
 from qc.journal_cli import journal_app
+from qc.keys_cli import keys_app
 from qc.line_cli import line_app, run
 
 app = typer.Typer(
@@ -23,7 +24,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at a dataset, and split it without leaks.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-keys_app = typer.Typer(help="Make keys, and sign bundles with them.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(journal_app, name="journal")
 app.add_typer(line_app, name="line")
@@ -293,30 +293,6 @@ def adopt(
         load("edge", "export.adopt_command:adopt")(
             running, model, labels=labels, manifest=manifest, out=out
         )
-
-
-@keys_app.command("new")
-def keys_new(
-    name: Annotated[str, typer.Argument(help="Of the two files NAME.key and NAME.pub.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the key.")] = Path(),
-    as_json: AsJson = False,
-    verbose: Verbose = False,
-) -> None:
-    """Make a key: the private half signs bundles, the public half checks them."""
-    with command(as_json, verbose) as running:
-        load("edge", "qc.signature:keys_new")(running, name, out)
-
-
-@keys_app.command("sign")
-def keys_sign(
-    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
-    key: Annotated[Path, typer.Option("--key", help="The private key.")],
-    as_json: AsJson = False,
-    verbose: Verbose = False,
-) -> None:
-    """Sign a bundle in place; a signature that it has is replaced."""
-    with command(as_json, verbose) as running:
-        load("edge", "qc.signature:keys_sign")(running, bundle, key)
 
 
 @app.command()

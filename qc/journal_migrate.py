@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from pathlib import Path
 
 from qc.journal_chain import Chain
 from qc.journal_schema import FORMAT, SCHEMA_VERSION, stamp
-from qc.journal_tables import sqlite_statements
 from qc.types import utc_now
+
+_TABLES = Path(__file__).with_name("journal.sql")
+"""What `qc.journal_tables` says for SQLite, written down: the line needs no SQLAlchemy."""
 
 _OLD = ("bundles", "inspections", "drops", "reviews")
 
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables of an empty journal; inside a transaction of the caller's."""
-    for statement in sqlite_statements():
+    for statement in _TABLES.read_text(encoding="utf-8").split("\n\n"):
         connection.execute(statement)
     facts = [("format", FORMAT), ("schema_version", str(SCHEMA_VERSION))]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", facts)

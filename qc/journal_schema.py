@@ -1,7 +1,6 @@
 """What makes a file a journal: its format, its version, and how times are stored.
 
-A reader judges a file by this before it trusts it. The tables are in `qc.journal_tables`, which
-needs SQLAlchemy and is loaded only where a journal is made or migrated.
+A reader judges a file by this before it trusts it. The tables are defined in `qc.journal_tables`.
 """
 
 from __future__ import annotations

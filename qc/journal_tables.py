@@ -2,6 +2,7 @@
 
 A line writes SQLite. A plant with many lines can hold the same tables in PostgreSQL, one schema of
 the database for each line. Times and JSON are text in both, so that a row has one hash everywhere.
+Lines read the statements for SQLite from `journal.sql`, which `python -m qc.journal_tables` prints.
 """
 
 from __future__ import annotations
@@ -166,7 +167,12 @@ def postgresql_statements(schema: str | None = None) -> list[str]:
 def _create(tables: MetaData, dialect: Dialect) -> list[str]:
     made: list[str] = []
     for table in tables.sorted_tables:
-        made.append(str(CreateTable(table).compile(dialect=dialect)).strip())
+        lines = str(CreateTable(table).compile(dialect=dialect)).strip().splitlines()
+        made.append("\n".join(line.rstrip() for line in lines))
         for index in sorted(table.indexes, key=lambda i: str(i.name)):
             made.append(str(CreateIndex(index).compile(dialect=dialect)))
     return made
+
+
+if __name__ == "__main__":
+    print("\n\n".join(sqlite_statements()))  # noqa: T201

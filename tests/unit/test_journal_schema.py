@@ -14,6 +14,7 @@ import pytest
 from old_journal import make_version_1
 from toy_line import inspection, toy_manifest, unsealed
 
+import qc
 from qc.errors import DataError, FaultError
 from qc.journal import Journal, JournalWriter
 from qc.journal_chain import TABLES
@@ -48,14 +49,21 @@ def test_sqlite_has_the_columns_of_the_definition() -> None:
         assert "INTEGER PRIMARY KEY" in plan.fetchone()[3], "seq is SQLite's own row number"
 
 
+def test_the_line_reads_the_statements_of_the_definition() -> None:
+    written = Path(qc.__file__).with_name("journal.sql").read_text(encoding="utf-8")
+    told = "python -m qc.journal_tables > qc/journal.sql"
+    assert written.rstrip("\n").split("\n\n") == sqlite_statements(), told
+
+
 def test_to_inspect_loads_no_sqlalchemy(tmp_path: Path) -> None:
-    """Nor does a line that goes on with its journal: starting is quick."""
+    """Nor does a line with its journal, a new one or an old one: the edge has none of it."""
     path = tmp_path / "j.db"
     JournalWriter(path, toy_manifest(tmp_path), "toy").close()
     code = (
         "import sys; from pathlib import Path; import edge.commands, qc.cli; "
         "from qc.journal import Journal, JournalWriter; j = Journal(Path(sys.argv[1])); "
         "JournalWriter(j.path, j.bundle(1).manifest, 'toy').close(); "
+        "JournalWriter(Path(sys.argv[1] + '2'), j.bundle(1).manifest, 'toy').close(); "
         "print(len(j.events()), 'sqlalchemy' in sys.modules, 'pyarrow' in sys.modules)"
     )
     words = [sys.executable, "-c", code, str(path)]

@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,7 +19,7 @@ from qc.journal_verify import verify_journal
 from qc.types import Verdict
 
 _SHOWN = 20
-_COLUMNS = ("seq", "captured_at", "source_id", "part_id", "lot", "verdict", "defect_class", "score")
+_COLUMNS = ("seq", "captured", "source", "part", "lot", "verdict", "defect", "score")
 
 
 def filter_of(
@@ -93,14 +94,17 @@ def query(running: Command, path: Path, wanted: Filter, limit: int, *, newest: b
     )
     if running.as_json:
         return
-    table = Table(*_COLUMNS)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for column in _COLUMNS:
+        table.add_column(column, no_wrap=True, justify="right" if column == "score" else "left")
     for row in rows:
         score = "" if row.defect_score is None else f"{row.defect_score:.3f}"
-        moment = row.captured_at.isoformat(sep=" ", timespec="milliseconds")
+        moment = f"{row.captured_at:%Y-%m-%d %H:%M:%S}"
         texts = [str(row.seq), moment, row.source_id, row.part_id or "", row.lot or ""]
         texts += [row.verdict.value, row.defect_class or "", score]
         table.add_row(*(escape(printable(text)) for text in texts))
-    stderr.print(table)
+    wide = None if stderr.is_terminal else 200  # a file has no edge
+    stderr.print(table, width=wide)
     running.say(f"{len(rows)} inspections" + (f"; go on with --after {more}" if more else ""))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any, Protocol
 
 from edge.sources._frames import Framer
@@ -125,3 +126,41 @@ class Newest:
                 self._ended = why
                 self._changed.notify_all()
             self._capture.release()  # last: it may wait for an answer too
+
+
+class NewestSource:
+    """What a source that reads by `Newest` has in common; `__enter__` of the source sets it.
+
+    Args:
+        where: the source in words.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._newest: Newest | None = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release the device."""
+        self.stop()
+        if self._newest is not None:
+            self._newest.join(1.0)
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._newest is None:
+            raise FaultError("the source is not open", where=self.where)
+        return iter(self._newest)
+
+    def stop(self) -> None:
+        """Take no more pictures, so that iterating ends; from any thread."""
+        if self._newest is not None:
+            self._newest.stop()
+
+    @property
+    def skipped(self) -> int:
+        """Pictures that came while the line was not ready for one."""
+        return self._newest.skipped if self._newest else 0

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable
 from typing import Any, Self
 
 import cv2
 from pydantic import Field
 
 from edge.sources._frames import Framer
-from edge.sources._newest import Capture, Newest
+from edge.sources._newest import Capture, Newest, NewestSource
 from qc.errors import DataError, FaultError
 from qc.tables import Table
-from qc.types import Frame
 
 PATIENCE_S = 1.0
 """A read of a triggered camera that fails after so long was silence."""
@@ -44,7 +42,7 @@ class Options(Table):
     triggered: bool = False
 
 
-class Source:
+class Source(NewestSource):
     """One camera; a context manager that yields frames, always the newest.
 
     Args:
@@ -82,9 +80,8 @@ class Source:
         self.exposure, self.gain = exposure, gain
         self.expects_frames = not triggered
         self.source_id = source_id
-        self.where = f"source '{source_id}', camera {device}"
+        super().__init__(f"source '{source_id}', camera {device}")
         self._open = capture or _opencv
-        self._newest: Newest | None = None
 
     def __enter__(self) -> Self:
         """Open the camera and set it.
@@ -112,32 +109,6 @@ class Source:
             patience_s=None if self.expects_frames else PATIENCE_S,
         )
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the camera."""
-        self.stop()
-        if self._newest is not None:
-            self._newest.join(1.0)
-
-    def __iter__(self) -> Iterator[Frame]:
-        if self._newest is None:
-            raise FaultError("the camera is not open", where=self.where)
-        return iter(self._newest)
-
-    def stop(self) -> None:
-        """Take no more pictures, so that iterating ends; from any thread."""
-        if self._newest is not None:
-            self._newest.stop()
-
-    @property
-    def skipped(self) -> int:
-        """Pictures that came while the line was not ready for one."""
-        return self._newest.skipped if self._newest else 0
 
     def _set_all(self, capture: Capture) -> None:
         if self.pixel_format is not None:  # first: it decides which sizes there are

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -22,10 +20,9 @@ from pydantic import Field
 
 from edge.sources._ffmpeg import open_ffmpeg
 from edge.sources._frames import Framer
-from edge.sources._newest import Newest
+from edge.sources._newest import Newest, NewestSource
 from qc.errors import FaultError, UsageError
 from qc.tables import Table
-from qc.types import Frame
 
 
 class Options(Table):
@@ -39,7 +36,7 @@ class Options(Table):
     read_timeout_s: float = Field(default=1.5, gt=0)
 
 
-class Source:
+class Source(NewestSource):
     """One network camera; a context manager that yields frames, always the newest.
 
     Args:
@@ -73,8 +70,8 @@ class Source:
         self.transport = transport
         self.open_timeout_s, self.read_timeout_s = open_timeout_s, read_timeout_s
         self.source_id = source_id
-        self.where, self._url = _address(url, user_env, password_env, source_id)
-        self._newest: Newest | None = None
+        where, self._url = _address(url, user_env, password_env, source_id)
+        super().__init__(where)
 
     def __enter__(self) -> Self:
         """Connect and wait for the first picture.
@@ -93,32 +90,6 @@ class Source:
         framer = Framer(self.source_id, self.where)
         self._newest = Newest(capture, framer, silence_s=self.read_timeout_s)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Disconnect."""
-        self.stop()
-        if self._newest is not None:
-            self._newest.join(1.0)
-
-    def __iter__(self) -> Iterator[Frame]:
-        if self._newest is None:
-            raise FaultError("it is not connected", where=self.where)
-        return iter(self._newest)
-
-    def stop(self) -> None:
-        """Take no more pictures, so that iterating ends; from any thread."""
-        if self._newest is not None:
-            self._newest.stop()
-
-    @property
-    def skipped(self) -> int:
-        """Pictures that came while the line was not ready for one."""
-        return self._newest.skipped if self._newest else 0
 
     def _connected(self) -> cv2.VideoCapture:
         host = urlsplit(self._url)

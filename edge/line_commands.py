@@ -65,6 +65,7 @@ def run_line(running: Command, path: Path, *, show: bool = False) -> dict[str, A
     bundle = open_trusted(file.bundle, file.trusted_keys)
     predictor = LiteRTPredictor(bundle)
     feeds = [_feed(table) for table in file.source]
+    sinks = _sinks(file, bundle)  # before the journal: a line that cannot start leaves none
     known = [len(getattr(feed.source, "files", ())) for feed in feeds]
     total = sum(known) if all(known) else None
     done = 0
@@ -96,7 +97,7 @@ def run_line(running: Command, path: Path, *, show: bool = False) -> dict[str, A
             journal,
             policy=file.queue.policy,
             queue_size=file.queue.size,
-            sinks=_sinks(file, bundle),
+            sinks=sinks,
             from_start=[s.id for s in file.sinks if s.begin == "start"],
             actions=file.actions,
             on_inspection=count,

@@ -183,8 +183,33 @@ def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
         DataError: the array is not an image.
         FaultError: the file cannot be written.
     """
-    target = Path(path)
-    encoded = png_bytes(rgb, where=target)
+    _write_whole(Path(path), png_bytes(rgb, where=path))
+
+
+def write_jpeg(path: Path | str, rgb: NDArray[np.uint8]) -> None:
+    """Write a JPEG of quality 92, whole or not at all: for a picture to look at, not to measure.
+
+    It takes a twentieth of the time that a PNG of an overlay takes.
+
+    Args:
+        path: the file; its folder must exist.
+        rgb: RGB `(H, W, 3)` uint8.
+
+    Raises:
+        DataError: the array is not an image.
+        FaultError: the file cannot be written.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        found = f"{rgb.shape} {rgb.dtype}"
+        raise DataError("not an image", where=path, expected="(H, W, 3) uint8", found=found)
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    is_done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not is_done:
+        raise FaultError("the image cannot be encoded", where=path)
+    _write_whole(Path(path), encoded.tobytes())
+
+
+def _write_whole(target: Path, encoded: bytes) -> None:
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")  # a name may be as long as it gets
     try:
         with partial.open("xb") as file:

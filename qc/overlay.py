@@ -232,9 +232,11 @@ def _heated(picture: Image, level: Level, opacity: float, thickness: int) -> Ima
     enlarged = _enlarged(level, size_hw)
     colours = _colour_map().astype(np.float32).reshape(1, 256, 3)
     alphas = (_alphas().astype(np.float32) * np.float32(opacity / 255)).repeat(3)
-    mixed = np.empty_like(picture)
-    for top in range(0, size_hw[0], _ROWS):  # few rows at a time stay in the processor's cache
-        rows = slice(top, top + _ROWS)
+    mixed = picture.copy()
+    warm = np.flatnonzero((enlarged > CLEAR_BELOW).any(axis=1))  # other rows stay as they are
+    first, end = (int(warm[0]), int(warm[-1]) + 1) if len(warm) else (0, 0)
+    for top in range(first, end, _ROWS):  # few rows at a time stay in the processor's cache
+        rows = slice(top, min(top + _ROWS, end))
         levels = cv2.merge([enlarged[rows]] * 3)
         under = picture[rows].astype(np.float32)
         change = cv2.multiply(

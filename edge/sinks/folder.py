@@ -10,7 +10,7 @@ import numpy as np
 from edge.message import Message, NeverTakenError
 from qc.bundle import Bundle
 from qc.errors import FaultError
-from qc.imageio import read_image, write_png
+from qc.imageio import read_image, write_jpeg
 from qc.overlay import draw_overlay, scale_map
 from qc.tables import Table
 from qc.types import Image, Verdict
@@ -23,7 +23,7 @@ class Options(Table):
 
 
 class Sink:
-    """Writes overlays of NG, REVIEW and FAULT inspections as `<verdict>_<part>_<id>.png`.
+    """Writes overlays of NG, REVIEW and FAULT inspections as `<verdict>_<part>_<id>.jpg`.
 
     The picture is the one that was kept beside the journal; the scale of the heat is that of the
     bundle that judged the part.
@@ -58,8 +58,8 @@ class Sink:
         if row.verdict is Verdict.FAULT and row.image_path is None:
             return  # most faults are a capture that gave no picture
         part = re.sub(r"[^A-Za-z0-9.-]+", "-", row.part_id or "part")[:80]
-        name = f"{row.verdict.value}_{part}_{row.inspection_id[:8]}.png"
-        write_png(self.path / name, _overlay(message))
+        name = f"{row.verdict.value}_{part}_{row.inspection_id[:8]}.jpg"
+        write_jpeg(self.path / name, _overlay(message))
 
     def close(self) -> None:
         """Nothing is held open."""

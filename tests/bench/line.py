@@ -181,7 +181,7 @@ def latency(bundle: Bundle, home: Path, seconds: float) -> Iterator[Row]:
     class Journaled(Times):
         """Told after the row is written: that moment, less the capture and the pass."""
 
-        def note(self, inspection) -> None:  # type: ignore[no-untyped-def]
+        def write(self, inspection) -> None:  # type: ignore[no-untyped-def]
             age = (utc_now() - inspection.captured_at).total_seconds() * 1000
             added.append(age - inspection.timings_ms["infer"])
 

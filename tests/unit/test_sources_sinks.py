@@ -123,4 +123,4 @@ def test_a_line_from_folder_to_sinks(tmp_path: Path, parts: Path, bundle: Bundle
         ("photo", "FAULT"),
         ("z", "OK"),
     ]
-    assert [p.name for p in out.iterdir()] == [f"NG_lot03-0002_{rows[2]['inspection_id'][:8]}.png"]
+    assert [p.name for p in out.iterdir()] == [f"NG_lot03-0002_{rows[2]['inspection_id'][:8]}.jpg"]

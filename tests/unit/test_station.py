@@ -17,7 +17,8 @@ import pytest
 from starlette.testclient import TestClient
 from station_journal import copy_of, decode, evidence, fill, inspection, picture, post, write_four
 
-from edge.station.app import PAGE, create_app
+from edge.station.app import create_app
+from edge.station.queue import PAGE
 from edge.station.serve import serve
 from qc.errors import DataError, UsageError
 from qc.journal import Journal

@@ -10,6 +10,14 @@ from qc.errors import UsageError
 from qc.journal_schema import stamp
 from qc.types import Verdict
 
+REVIEWED = (
+    "EXISTS (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id "
+    "AND r.decision <> 'REVIEW' AND NOT EXISTS (SELECT 1 FROM reviews l "
+    "WHERE l.inspection_id = r.inspection_id AND l.seq > r.seq "
+    "AND lower(trim(l.reviewer)) = lower(trim(r.reviewer))))"
+)
+"""Condition on `inspections i`: somebody decided, and has not taken it back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -20,7 +28,7 @@ class Filter:
         until: captured before this moment.
         lot, part_id, source_id, bundle_id, defect_class: exactly this.
         verdicts: one of these.
-        reviewed: with (True) or without (False) a review.
+        reviewed: with (True) or without (False) a review that is in force.
         after_seq: journaled after the inspection of this number.
 
     Raises:
@@ -83,8 +91,5 @@ class Filter:
             conditions.append(of_these)
             values += [verdict.value for verdict in self.verdicts]
         if self.reviewed is not None:
-            word = "EXISTS" if self.reviewed else "NOT EXISTS"
-            conditions.append(
-                f"{word} (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id)"
-            )
+            conditions.append(REVIEWED if self.reviewed else f"NOT {REVIEWED}")
         return (" WHERE " + " AND ".join(conditions) if conditions else ""), values

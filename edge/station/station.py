@@ -13,17 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edge.occlusion import Occluder
 from edge.station.occluded import Occluded
+from edge.station.strings import Words, language_of
 from edge.station.users import User
 from qc.journal import Journal
 
 HERE = Path(__file__).parent
 IMAGE_HEADERS = {"Cache-Control": "private, max-age=3600"}
-_HEADINGS = {
-    403: "Refused",
-    404: "Not found",
-    422: "Not understood",
-    503: "The journal cannot be used now",
-}
+_HEADINGS = (403, 404, 409, 422, 503)
 
 
 class Station:
@@ -33,12 +29,20 @@ class Station:
         journal: what they show, and where reviews go.
         reviewer: the one person of a station without login; None: people log in.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
+        research: pictures of patients: every page says that it is not for diagnostic use.
     """
 
-    def __init__(self, journal: Journal, reviewer: str | None, occluder: Occluder | None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        reviewer: str | None,
+        occluder: Occluder | None,
+        research: bool = False,
+    ) -> None:
         self.journal = journal
         self.occluded = Occluded(journal, occluder)
         self.reviewer = reviewer or ""
+        self.research = research
         self._csrf = secrets.token_urlsafe(32)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -57,8 +61,8 @@ class Station:
             template: its file name.
             status: of the answer.
             request: that it answers; says who is asking (`user`, or None) and their form token.
-            **values: what else the template names; `journal_name`, `counts`, `user` and `csrf`
-                are always there.
+            **values: what else the template names; `journal_name`, `counts`, `user`, `csrf`,
+                `research` and `t` (the strings in the person's language) are always there.
         """
         user = getattr(request.state, "user", None)
         values = {
@@ -66,6 +70,8 @@ class Station:
             "counts": None,
             "user": user if isinstance(user, User) else None,
             "csrf": self.csrf_of(request),
+            "research": self.research,
+            "t": Words(language_of(request)),
             **values,
         }
         return HTMLResponse(self._templates.get_template(template).render(values), status)
@@ -84,5 +90,6 @@ class Station:
         if path.startswith("/api/") or path == "/health":
             where = {"kind": kind, "message": message, "where": path}
             return JSONResponse({"error": where}, status)
-        heading = _HEADINGS.get(status, "This did not work")
+        known = status if status in _HEADINGS else "other"
+        heading = Words(language_of(request))(f"error.{known}")
         return self.page("error.html", status, request=request, heading=heading, message=message)

@@ -366,6 +366,9 @@ def review(
     bundle: Annotated[
         Path | None, typer.Option(help="Draws occlusion maps, where it has no map of its own.")
     ] = None,
+    research: Annotated[
+        bool, typer.Option("--research", help="Not for diagnostic use; ids are hashed.")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -373,7 +376,7 @@ def review(
     with command(as_json, verbose):
         occluder = None if bundle is None else load("edge", "edge.commands:occluder")(bundle)
         load("station", "edge.station.serve:serve")(
-            journal, host, port, reviewer, verbose, occluder
+            journal, host, port, reviewer, verbose, occluder, research
         )
 
 

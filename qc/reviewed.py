@@ -66,3 +66,32 @@ def settled(reviews: Sequence[Review], where: str) -> Settled | None:
         raise DataError("reviewers disagree", where=where, expected="one decision", found=found)
     masks = [review.mask_sha256 for review in rejected if review.mask_sha256]
     return Settled(latest[0].decision, next(iter(named), None), masks[-1] if masks else None)
+
+
+def undone(reviews: Sequence[Review], reviewer: str, role: str | None = None) -> Review | None:
+    """The row that takes back a reviewer's last one: what that person had said before it.
+
+    Undoing twice brings the first decision back.
+
+    Args:
+        reviews: of one part, the oldest first.
+        reviewer: who undoes.
+        role: of the reviewer at this moment.
+
+    Returns:
+        A new review; None where the last of the part is not this reviewer's.
+    """
+    if not reviews or reviews[-1].reviewer != reviewer:
+        return None
+    own = [review for review in reviews if review.reviewer == reviewer]
+    before = own[-2] if len(own) > 1 else None
+    return Review(
+        reviews[-1].inspection_id,
+        reviewer,
+        before.decision if before else TAKEN_BACK,
+        before.defect_class if before else None,
+        before.note if before else "",
+        role=role,
+        mask_sha256=before.mask_sha256 if before else None,
+        blind=reviews[-1].blind,
+    )

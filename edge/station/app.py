@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from edge.occlusion import Occluder
-from edge.station import api, health, queue
+from edge.station import api, dataset, health, part, pictures, queue
+from edge.station.research import ResearchJournal
 from edge.station.station import HERE, Station
 from edge.station.users import User
 from qc.errors import DataError, QCError
@@ -33,7 +34,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_PAGES = (health, queue, api)
+_PAGES = (health, queue, part, pictures, dataset, api)
 """Each gives its routes with `router(station)`."""
 
 
@@ -43,6 +44,7 @@ def create_app(
     *,
     hosts: Sequence[str] = (),
     occluder: Occluder | None = None,
+    research: bool = False,
 ) -> FastAPI:
     """The station as an ASGI application.
 
@@ -51,11 +53,13 @@ def create_app(
         reviewer: the name the form starts with, until a person types another.
         hosts: host names it answers to; empty = any. Named, no foreign name can reach it.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
+        research: not for diagnostic use: said everywhere, and no part is named but by its hash.
 
     Raises:
         DataError: there is no journal at that path.
     """
-    station = Station(Journal(journal), reviewer, occluder)
+    book = ResearchJournal(journal) if research else Journal(journal)
+    station = Station(book, reviewer, occluder, research)
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)

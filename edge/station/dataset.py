@@ -66,7 +66,7 @@ def archive(journal: Journal, research: bool) -> Iterator[bytes]:
     table = csv.writer(groups, lineterminator="\n")
     table.writerow(("path", "group"))
     left_out: list[str] = []
-    with zipfile.ZipFile(sent, "w", zipfile.ZIP_STORED) as zipped:  # type: ignore[arg-type]
+    with zipfile.ZipFile(sent, "w", zipfile.ZIP_STORED) as zipped:
         if research:
             _add(zipped, "NOT_FOR_DIAGNOSTIC_USE.txt", f"{NOTICE}\n".encode())
             yield sent.taken()

@@ -131,7 +131,9 @@ def seen(
 def _severities(journal: Journal) -> list[tuple[str, tuple[str, ...]]]:
     """A condition for each severity that a bundle of this journal knows, the gravest first."""
     with journal.connection() as connection:
-        found = connection.execute("SELECT bundle_id, manifest FROM bundles ORDER BY seq").fetchall()
+        found = connection.execute(
+            "SELECT bundle_id, manifest FROM bundles ORDER BY seq"
+        ).fetchall()
     severity_of: dict[tuple[str, str], str] = {}
     try:
         for bundle_id, manifest in found:

@@ -22,6 +22,7 @@ def serve(
     reviewer: str | None,
     verbose: bool,
     occluder: Occluder | None = None,
+    research: bool = False,
 ) -> None:
     """Serve the station; returns when it is stopped with Ctrl-C or a signal.
 
@@ -32,13 +33,15 @@ def serve(
         reviewer: the name the form starts with.
         verbose: log every request to stderr.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
+        research: not for diagnostic use: said everywhere, and no part is named but by its hash.
 
     Raises:
         DataError: there is no journal at that path.
         UsageError: the address is in use or not an address of this machine.
     """
     local = host in _LOOPBACK
-    app = create_app(journal, reviewer, hosts=_LOOPBACK if local else (), occluder=occluder)
+    hosts = _LOOPBACK if local else ()
+    app = create_app(journal, reviewer, hosts=hosts, occluder=occluder, research=research)
     with _bound(host, port) as listener:
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         reach = (

@@ -69,7 +69,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "part.skip": ("Skip", "Passer"),
     "part.next": ("Next waiting", "Suivante"),
     "part.help": ("Keys", "Touches"),
-    "saved": ("Saved: {name} is {decision}, by {reviewer}", "Noté : {name} est {decision}, par {reviewer}"),
+    "saved": (
+        "Saved: {name} is {decision}, by {reviewer}",
+        "Noté : {name} est {decision}, par {reviewer}",
+    ),
     "taken_back": (
         "Taken back by {reviewer}: {name} waits again",
         "Annulé par {reviewer} : {name} attend de nouveau",
@@ -232,7 +235,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "keys.ok": ("it is OK", "elle est OK"),
     "keys.ng": ("it is NG, of the class that is chosen", "elle est NG, de la classe choisie"),
     "keys.class": ("it is NG, of this class", "elle est NG, de cette classe"),
-    "keys.reason": ("after O on a rejected part: the reason", "après O sur une pièce NG : le motif"),
+    "keys.reason": (
+        "after O on a rejected part: the reason",
+        "après O sur une pièce NG : le motif",
+    ),
     "keys.skip": ("skip", "passer"),
     "keys.undo": ("undo the last decision", "annuler la dernière décision"),
     "keys.note": ("write a note; Esc leaves it", "écrire une note ; Échap en sort"),
@@ -242,7 +248,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "keys.opacity": ("map fainter or stronger", "carte plus faible ou plus forte"),
     "keys.contour": ("outline on or off", "contour visible ou non"),
     "keys.side": ("side by side", "côte à côte"),
-    "keys.zoom": ("larger, smaller, fit; the wheel too", "agrandir, réduire, ajuster ; molette aussi"),
+    "keys.zoom": (
+        "larger, smaller, fit; the wheel too",
+        "agrandir, réduire, ajuster ; molette aussi",
+    ),
     "keys.box": ("mark a box", "tracer un cadre"),
     "keys.brush": ("brush the defect", "peindre le défaut"),
     "keys.eraser": ("eraser", "gomme"),
@@ -250,7 +259,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "keys.clear": ("clear the mask", "effacer le masque"),
     "keys.window": ("grey window: drag for level and width", "fenêtre de gris : glisser la souris"),
     "keys.help": ("this page", "cette page"),
-}  # fmt: skip
+}
 
 
 class Words:

@@ -1,8 +1,8 @@
 """The order in which parts wait for a person, and which part stands where in it.
 
-REVIEW first; then NG, the gravest class first; then the sample of passed parts, for the audit; FAULT
-last, since a fault says nothing of its part. Within each the newest first. Every question is asked
-of one group at a time, so that an index answers it also where a million parts were passed.
+REVIEW first; then NG, the gravest class first; then the sample of passed parts, for the audit;
+FAULT last, since a fault says nothing of its part. Within each the newest first. Every question is
+asked of one group at a time, so that an index answers it also where a million parts were passed.
 """
 
 from __future__ import annotations

@@ -107,10 +107,10 @@ STRINGS: dict[str, tuple[str, str]] = {
         "Indices de la classe, sur l'échelle fixe du modèle. Ce n'est pas le contour du défaut.",
     ),
     "map.occlusion_hint": (
-        "The model has no map of its own: it was asked again with a grey patch over one place after "
-        "the other. It is not an outline of the defect.",
-        "Le modèle n'a pas de carte : il a été interrogé avec un carré gris posé de place en place. "
-        "Ce n'est pas le contour du défaut.",
+        "The model has no map of its own: it was asked again with a grey patch over one place "
+        "after the other. It is not an outline of the defect.",
+        "Le modèle n'a pas de carte : il a été interrogé avec un carré gris posé de place en "
+        "place. Ce n'est pas le contour du défaut.",
     ),
     "map.draw": ("Draw an occlusion map", "Tracer une carte d'occlusion"),
     "map.no_map": (

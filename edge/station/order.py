@@ -8,6 +8,7 @@ asked of one group at a time, so that an index answers it also where a million p
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,24 +33,12 @@ class Group:
     values: tuple[str, ...] = ()
 
 
-def groups(journal: Journal, verdict: Verdict | None = None) -> list[Group]:
-    """The groups in order, or those of one verdict."""
-    rejected = [Group(Verdict.NG, f"verdict = 'NG' AND {c}", v) for c, v in _severities(journal)]
-    ordered = [
-        Group(Verdict.REVIEW, "verdict = 'REVIEW'"),
-        *rejected,
-        Group(Verdict.OK, AUDITED),
-        Group(Verdict.FAULT, "verdict = 'FAULT'"),
-    ]
-    return [group for group in ordered if verdict in (None, group.verdict)]
-
-
 def count(journal: Journal, reviewed: bool | None, verdict: Verdict | None = None) -> int:
     """How many parts of the groups there are with, without, or with and without a review."""
-    found = 0
-    for group in groups(journal, verdict):
-        found += _count(journal, group, reviewed)
-    return found
+    with journal.connection() as connection:
+        return sum(
+            _count(connection, group, reviewed) for group in _groups(journal, connection, verdict)
+        )
 
 
 def waiting(
@@ -57,15 +46,16 @@ def waiting(
 ) -> list[Row]:
     """The parts that wait, in their order."""
     found: list[str] = []
-    for group in groups(journal, verdict):
-        if len(found) == limit:
-            break
-        ids = _ids(journal, group, "", (), limit - len(found), offset)
-        if offset and not ids:
-            offset -= min(offset, _count(journal, group, False))
-        elif ids:
-            offset = 0
-        found += ids
+    with journal.connection() as connection:
+        for group in _groups(journal, connection, verdict):
+            if len(found) == limit:
+                break
+            ids = _ids(connection, group, "", (), limit - len(found), offset)
+            if offset and not ids:
+                offset -= min(offset, _count(connection, group, False))
+            elif ids:
+                offset = 0
+            found += ids
     return [journal.get(inspection_id) for inspection_id in found]
 
 
@@ -76,21 +66,27 @@ def following(journal: Journal, after: Row | None = None) -> Row | None:
         journal: the journal.
         after: where the person stands, reviewed or not; it is not given back. None: the first.
     """
-    ordered = groups(journal)
-    place = next((n for n, g in enumerate(ordered) if after and _holds(journal, g, after)), None)
+    with journal.connection() as connection:
+        found = _following(connection, _groups(journal, connection), after)
+    return journal.get(found) if found is not None else None
+
+
+def _following(
+    connection: sqlite3.Connection, ordered: list[Group], after: Row | None
+) -> str | None:
+    place = None
+    if after is not None:
+        place = next((n for n, g in enumerate(ordered) if _holds(connection, g, after)), None)
     if after is None or place is None:
-        searches: list[tuple[Group, str]] = [(group, "") for group in ordered]
+        searches = [(group, "<>") for group in ordered]
     else:
         here = ordered[place]
-        searches = [(here, "<"), *((group, "") for group in ordered[place + 1 :])]
-        searches += [*((group, "") for group in ordered[:place]), (here, ">")]
+        searches = [(here, "<"), *((group, "<>") for group in ordered[place + 1 :])]
+        searches += [*((group, "<>") for group in ordered[:place]), (here, ">")]
+    seq = after.seq if after is not None else 0
     for group, sign in searches:
-        condition = f" AND seq {sign} ?" if sign else ""
-        if after is not None and not sign:
-            condition, sign = " AND seq <> ?", "<>"
-        values = (after.seq,) if after is not None and sign else ()
-        if found := _ids(journal, group, condition, values, 1, 0):
-            return journal.get(found[0])
+        if found := _ids(connection, group, f" AND seq {sign} ?", (seq,), 1, 0):
+            return found[0]
     return None
 
 
@@ -128,12 +124,25 @@ def seen(
     return [journal.get(inspection_id) for (inspection_id,) in found]
 
 
-def _severities(journal: Journal) -> list[tuple[str, tuple[str, ...]]]:
+def _groups(
+    journal: Journal, connection: sqlite3.Connection, verdict: Verdict | None = None
+) -> list[Group]:
+    """The groups in order, or those of one verdict."""
+    severities = _severities(journal, connection)
+    ordered = [
+        Group(Verdict.REVIEW, "verdict = 'REVIEW'"),
+        *(Group(Verdict.NG, f"verdict = 'NG' AND {c}", v) for c, v in severities),
+        Group(Verdict.OK, AUDITED),
+        Group(Verdict.FAULT, "verdict = 'FAULT'"),
+    ]
+    return [group for group in ordered if verdict in (None, group.verdict)]
+
+
+def _severities(
+    journal: Journal, connection: sqlite3.Connection
+) -> list[tuple[str, tuple[str, ...]]]:
     """A condition for each severity that a bundle of this journal knows, the gravest first."""
-    with journal.connection() as connection:
-        found = connection.execute(
-            "SELECT bundle_id, manifest FROM bundles ORDER BY seq"
-        ).fetchall()
+    found = connection.execute("SELECT bundle_id, manifest FROM bundles ORDER BY seq").fetchall()
     severity_of: dict[tuple[str, str], str] = {}
     try:
         for bundle_id, manifest in found:
@@ -165,14 +174,13 @@ def _reviewed(wanted: bool | None) -> str:
     return "" if wanted is None else f" AND {'' if wanted else 'NOT '}{REVIEWED}"
 
 
-def _count(journal: Journal, group: Group, reviewed: bool | None) -> int:
+def _count(connection: sqlite3.Connection, group: Group, reviewed: bool | None) -> int:
     query = f"SELECT count(*) FROM inspections i WHERE {group.condition}{_reviewed(reviewed)}"
-    with journal.connection() as connection:
-        return int(connection.execute(query, group.values).fetchone()[0])
+    return int(connection.execute(query, group.values).fetchone()[0])
 
 
 def _ids(
-    journal: Journal,
+    connection: sqlite3.Connection,
     group: Group,
     condition: str,
     values: tuple[int, ...],
@@ -184,14 +192,12 @@ def _ids(
         f"SELECT inspection_id FROM inspections i WHERE {group.condition}{condition}"
         f"{_reviewed(False)} ORDER BY seq DESC LIMIT ? OFFSET ?"
     )
-    with journal.connection() as connection:
-        found = connection.execute(query, [*group.values, *values, limit, offset]).fetchall()
+    found = connection.execute(query, [*group.values, *values, limit, offset]).fetchall()
     return [inspection_id for (inspection_id,) in found]
 
 
-def _holds(journal: Journal, group: Group, row: Row) -> bool:
+def _holds(connection: sqlite3.Connection, group: Group, row: Row) -> bool:
     if row.verdict is not group.verdict:
         return False
     query = f"SELECT 1 FROM inspections i WHERE seq = ? AND {group.condition}"
-    with journal.connection() as connection:
-        return connection.execute(query, [row.seq, *group.values]).fetchone() is not None
+    return connection.execute(query, [row.seq, *group.values]).fetchone() is not None

@@ -5,6 +5,7 @@ A program (and the page's own script) that asks for JSON gets JSON; a plain form
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -58,7 +59,7 @@ class _Part:
             return JSONResponse({"problem": problem}, status)
         row, journal, user = self.row, self.journal, user_of(self.request)
         following = order.following(journal, row)
-        reviews = journal.reviews(row.inspection_id)
+        reviews = self.station.reviews(self.request, row.inspection_id)
         before, after = order.neighbours(journal, row)
         masks = [r.mask_sha256 for r in in_force(reviews) if r.mask_sha256]
         kept = masks[-1] if masks else ""
@@ -78,13 +79,14 @@ class _Part:
             reasons=REASONS if row.verdict is Verdict.NG else (),
             may_review=user.may("review"),
             typed=typed or Typed(defect_class=row.defect_class or "", mask=kept),
-            seen=len(reviews),
+            seen=row.n_reviews,
+            blind=self.station.blind(self.request, row.inspection_id),
             problem=problem,
             waiting=order.count(journal, False),
             next_href=views.part_href(following.inspection_id) if following else None,
             before=[views.part_facts(journal, other) for other in before],
             after=[views.part_facts(journal, other) for other in after],
-            saved=views.saved_facts(journal, saved),
+            saved=self._saved(saved),
         )
 
     def decide(self, typed: Typed) -> Response:
@@ -101,17 +103,19 @@ class _Part:
                 kept_mask(self.journal.path, self.row.inspection_id, typed.mask)
             except DataError:
                 return self.page(typed, self.t("wrong.mask"), 422)
-        user = user_of(self.request)
-        review = Review(
-            self.row.inspection_id,
-            user.name,
-            Verdict(typed.decision),
-            (typed.defect_class or None) if rejected else None,
-            typed.noted(),
-            role=user.role,
-            mask_sha256=(typed.mask or None) if rejected else None,
-        )
-        return self._append(review, typed.seen, typed)
+
+        def save() -> Review:
+            return self.station.decide(
+                self.request,
+                self.row.inspection_id,
+                Verdict(typed.decision),
+                defect_class=(typed.defect_class or None) if rejected else None,
+                note=typed.noted(),
+                mask_sha256=(typed.mask or None) if rejected else None,
+                seen=typed.seen,
+            )
+
+        return self._saving(save, typed)
 
     def undo(self, typed: Typed) -> Response:
         """A new row that restores what the person had decided before their last row."""
@@ -122,11 +126,23 @@ class _Part:
         back = undone(reviews, user.name, user.role)
         if back is None:
             return self.page(None, self.t("wrong.undo"), 409)
-        return self._append(back, len(reviews), None)
 
-    def _append(self, review: Review, seen: int | None, typed: Typed | None) -> Response:
+        def save() -> Review:
+            self.journal.add_review(back, len(reviews))
+            return back
+
+        return self._saving(save, None)
+
+    def _saved(self, inspection_id: str | None) -> dict[str, str] | None:
+        """What was saved last; nothing of what the person must not know."""
+        if inspection_id and self.station.blind(self.request, inspection_id):
+            return None
+        return views.saved_facts(self.journal, inspection_id)
+
+    def _saving(self, save: Callable[[], Review], typed: Typed | None) -> Response:
+        """Save, and answer with the part to look at next: this one where nothing was typed."""
         try:
-            self.journal.add_review(review, seen)
+            review = save()
         except StaleError as error:
             self.row = self.journal.get(self.row.inspection_id)
             return self.page(typed, self.t("wrong.meanwhile", message=error.message), 409)

@@ -74,6 +74,7 @@ def _queue(
     every = {"label": t("queue.every"), "href": href(verdict=None), "on": verdict is None}
     every["n"] = sum(tab["n"] for tab in verdict_tabs)
     first = order.following(station.journal)
+    hidden = saved is not None and station.blind(request, saved)
     return station.page(
         "queue.html",
         request=request,
@@ -88,7 +89,7 @@ def _queue(
         start=views.part_href(first.inspection_id) if first else None,
         newer=href(page=page - 1) if page > 1 else None,
         older=href(page=page + 1) if page < found["pages"] else None,
-        saved=views.saved_facts(station.journal, saved),
+        saved=None if hidden else views.saved_facts(station.journal, saved),
     )
 
 

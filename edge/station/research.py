@@ -126,6 +126,10 @@ class ResearchJournal(Journal):
         found = super().all_reviews(before_seq=before_seq, limit=limit)
         return [replace(r, part_id=self._hash(r.part_id)) for r in found]
 
+    def reviews_after(self, seq: int) -> list[Reviewed]:
+        """As `Journal.reviews_after`, hashed."""
+        return [replace(r, part_id=self._hash(r.part_id)) for r in super().reviews_after(seq)]
+
     def _hidden(self, row: Row) -> Row:
         return replace(
             row, part_id=self._hash(row.part_id), frame_id=self._hash(row.frame_id) or ""

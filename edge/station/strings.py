@@ -30,7 +30,15 @@ STRINGS: dict[str, tuple[str, str]] = {
         "Le compte du journal est faux : {captured} images saisies, {sum} retrouvées. Ne pas se "
         "fier à ce journal tant que ce n'est pas expliqué.",
     ),
+    "who": ("You", "Vous"),
+    "who.second": ("{n} for a second look", "{n} à revoir"),
+    "who.trail": ("Trail", "Historique"),
+    "who.people": ("People", "Personnes"),
+    "who.out": ("Log out", "Se déconnecter"),
+    "who.alone": ("alone on this machine, without login", "seul sur cette machine, sans connexion"),
     "back": ("Back to the queue", "Retour à la file"),
+    "error.401": ("Log in first", "Se connecter d'abord"),
+    "error.429": ("Too often", "Trop souvent"),
     "error.403": ("Refused", "Refusé"),
     "error.404": ("Not found", "Introuvable"),
     "error.409": ("Somebody was quicker", "Quelqu'un a été plus rapide"),
@@ -134,6 +142,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     # the decision
     "decide": ("Your decision", "Votre décision"),
     "decide.as": ("as {name}", "par {name}"),
+    "decide.blind": (
+        "A blind second look: somebody decided on this part before, and you are not shown what.",
+        "Second regard à l'aveugle : quelqu'un a déjà décidé, et cela ne vous est pas montré.",
+    ),
     "decide.class": ("Defect class, if it is NG", "Classe du défaut, si NG"),
     "decide.another": ("another (name it in the note)", "autre (à nommer dans la note)"),
     "decide.reason": ("Reason, if you overrule", "Motif, si vous rejetez le verdict"),

@@ -243,6 +243,16 @@ def test_skip_goes_to_the_next_part_in_order_and_not_to_itself(client: TestClien
         assert f'id="next" class="button" href="/part/{following}"' in page, here
 
 
+def test_one_person_alone_reviews_under_one_name_and_is_told_so(path: Path) -> None:
+    client = TestClient(create_app(path, "Zoë; Ann"), follow_redirects=False)
+    page = client.get("/part/i-2").text
+    assert "<b>Zoë; Ann</b>" in page and "without login" in page
+    answer = post(client, reviewer="Bob")
+    assert answer.status_code == 303 and "set-cookie" not in answer.headers
+    (review,) = Journal(path).reviews("i-2")
+    assert (review.reviewer, review.role, review.before) == ("Zoë; Ann", "engineer", Verdict.NG)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

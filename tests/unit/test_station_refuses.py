@@ -42,7 +42,7 @@ def test_wrong_token_is_refused_and_the_words_are_kept(
 
 
 def test_each_start_has_its_own_token(path: Path) -> None:
-    assert token(TestClient(create_app(path, "Ann"))) != token(TestClient(create_app(path)))
+    assert token(TestClient(create_app(path, "Ann"))) != token(TestClient(create_app(path, "Ann")))
 
 
 @pytest.mark.parametrize(

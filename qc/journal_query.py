@@ -10,6 +10,9 @@ from qc.errors import UsageError
 from qc.journal_schema import stamp
 from qc.types import Verdict
 
+STANDING = "SELECT max(seq) FROM reviews GROUP BY inspection_id"
+"""The reviews that stand: the last of each inspection."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -22,6 +25,8 @@ class Filter:
         verdicts: one of these.
         reviewed: with (True) or without (False) a review.
         after_seq: journaled after the inspection of this number.
+        reviewer: this person reviewed it.
+        decision: what its last review says, OK or NG.
 
     Raises:
         UsageError: a time without its zone.
@@ -37,6 +42,8 @@ class Filter:
     verdicts: Sequence[Verdict] | None = None
     reviewed: bool | None = None
     after_seq: int | None = None
+    reviewer: str | None = None
+    decision: Verdict | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.since, self.until):
@@ -87,4 +94,26 @@ class Filter:
             conditions.append(
                 f"{word} (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id)"
             )
+        if (found := self.reviews_sql()) is not None:
+            conditions.append(f"seq IN ({found[0]})")
+            values += found[1]
         return (" WHERE " + " AND ".join(conditions) if conditions else ""), values
+
+    def reviews_sql(self) -> tuple[str, list[object]] | None:
+        """The SELECT of the numbers of the inspections that its reviews let through, if any do."""
+        conditions: list[str] = []
+        values: list[object] = []
+        if self.reviewer is not None:
+            conditions.append(
+                "r.inspection_id IN (SELECT inspection_id FROM reviews WHERE reviewer = ?)"
+            )
+            values.append(self.reviewer)
+        if self.decision is not None:
+            conditions.append("r.decision = ?")
+            values.append(self.decision.value)
+        if not conditions:
+            return None
+        return (
+            "SELECT j.seq FROM reviews r JOIN inspections j ON j.inspection_id = r.inspection_id "
+            f"WHERE r.seq IN ({STANDING}) AND {' AND '.join(conditions)}"
+        ), values

@@ -90,6 +90,10 @@ CREATE TABLE reviews (
 	defect_class TEXT,
 	note TEXT NOT NULL,
 	at TEXT NOT NULL,
+	role TEXT,
+	"before" TEXT,
+	mask_sha256 TEXT,
+	blind INTEGER,
 	hash BLOB NOT NULL,
 	PRIMARY KEY (seq),
 	FOREIGN KEY(inspection_id) REFERENCES inspections (inspection_id)

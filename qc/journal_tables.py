@@ -117,6 +117,10 @@ def journal_tables(schema: str | None = None) -> MetaData:
         _text("defect_class", null=True),
         _text("note"),
         _text("at"),
+        _text("role", null=True),
+        _text("before", null=True),
+        _text("mask_sha256", null=True),
+        Column("blind", Integer),
     )
     c = inspections.c
     for name in ("verdict", "lot", "part_id"):

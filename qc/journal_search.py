@@ -202,15 +202,15 @@ def judged(journal: Journal, wanted: Filter) -> tuple[list[Judged], dict[str, st
     """Every decision, the oldest first, and the verdicts of the inspections it was about."""
     conditions, values = _conditions(replace(wanted, reviewed=None), "")
     query = (
-        "SELECT r.inspection_id, r.reviewer, r.decision, i.verdict FROM reviews r "
+        "SELECT r.inspection_id, r.reviewer, r.decision, r.blind, i.verdict FROM reviews r "
         "CROSS JOIN inspections i ON i.inspection_id = r.inspection_id "
         f"WHERE 1 {''.join(f' AND {text}' for text in conditions)} ORDER BY r.seq"
     )
     with journal.connection() as connection:
         found = connection.execute(query, values).fetchall()
     return (
-        [Judged(part, person, decision == Verdict.NG) for part, person, decision, _ in found],
-        {part: verdict for part, _, _, verdict in found},
+        [Judged(part, who, said == Verdict.NG, blind == 1) for part, who, said, blind, _ in found],
+        {part: verdict for part, _, _, _, verdict in found},
     )
 
 

@@ -10,8 +10,12 @@ from qc.errors import UsageError
 from qc.journal_schema import stamp
 from qc.types import Verdict
 
-STANDING = "SELECT max(seq) FROM reviews GROUP BY inspection_id"
-"""The reviews that stand: the last of each inspection."""
+STANDING = (
+    "SELECT max(s.seq) FROM reviews s WHERE s.decision <> 'REVIEW' AND NOT EXISTS "
+    "(SELECT 1 FROM reviews l WHERE l.inspection_id = s.inspection_id AND l.seq > s.seq "
+    "AND lower(trim(l.reviewer)) = lower(trim(s.reviewer))) GROUP BY s.inspection_id"
+)
+"""The reviews that stand: the last of each inspection that nobody took back or replaced."""
 
 
 @dataclass(frozen=True, slots=True)

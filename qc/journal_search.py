@@ -199,7 +199,7 @@ def settled(journal: Journal, wanted: Filter) -> list[Settled]:
 
 
 def judged(journal: Journal, wanted: Filter) -> tuple[list[Judged], dict[str, str]]:
-    """Every decision, the oldest first, and the verdicts of the inspections it was about."""
+    """The decisions of each person, the oldest first, and the verdicts they were about."""
     conditions, values = _conditions(replace(wanted, reviewed=None), "")
     query = (
         "SELECT r.inspection_id, r.reviewer, r.decision, r.blind, i.verdict FROM reviews r "
@@ -208,10 +208,14 @@ def judged(journal: Journal, wanted: Filter) -> tuple[list[Judged], dict[str, st
     )
     with journal.connection() as connection:
         found = connection.execute(query, values).fetchall()
-    return (
-        [Judged(part, who, said == Verdict.NG, blind == 1) for part, who, said, blind, _ in found],
-        {part: verdict for part, _, _, _, verdict in found},
-    )
+    said: dict[tuple[str, str], Judged | None] = {}
+    for part, person, decision, blind, _ in found:
+        said.pop((part, person), None)  # the last of each person stands, in the order of the last
+        taken_back = decision == Verdict.REVIEW
+        one = Judged(part, person, decision == Verdict.NG, blind == 1)
+        said[part, person] = None if taken_back else one
+    verdicts = {part: verdict for part, _, _, _, verdict in found}
+    return [one for one in said.values() if one is not None], verdicts
 
 
 def newest(journal: Journal) -> datetime | None:
@@ -279,7 +283,10 @@ def _conditions(wanted: Filter, by: str) -> tuple[list[str], list[object]]:
         conditions.append(f"i.verdict IN ({', '.join('?' * len(wanted.verdicts))})")
         values += [verdict.value for verdict in wanted.verdicts]
     if wanted.reviewed is not None:
-        every = "SELECT j.seq FROM reviews r JOIN inspections j USING (inspection_id)"
+        every = (
+            "SELECT j.seq FROM reviews r JOIN inspections j USING (inspection_id) "
+            f"WHERE r.seq IN ({STANDING})"
+        )
         conditions.append(
             f"{'+' if by else ''}i.seq {'' if wanted.reviewed else 'NOT '}IN ({every})"
         )

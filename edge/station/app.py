@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from edge.occlusion import Occluder
-from edge.station import agreement, api, charts, gallery, health, queue
+from edge.station import agreement, api, api_v1, charts, gallery, health, queue
 from edge.station.station import HERE, Station
 from edge.station.users import User
 from qc.errors import DataError, QCError
@@ -33,7 +33,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_PAGES = (health, queue, gallery, charts, agreement, api)
+_PAGES = (health, queue, gallery, charts, agreement, api, api_v1)
 """Each gives its routes with `router(station)`."""
 
 

@@ -104,11 +104,24 @@ def within(station: Station, wanted: Asked) -> Asked:
     return Asked(replace(wanted.wanted, since=since), wanted.query)
 
 
-def data(station: Station, name: Name, wanted: Asked, view: View) -> dict[str, Any]:
+def data(
+    station: Station,
+    name: Name,
+    wanted: Asked,
+    view: View,
+    counted: Sequence[Cell] | None = None,
+) -> dict[str, Any]:
     """What is behind one chart, as JSON values.
 
-    The class and the reviews that are asked for hold for what is counted, not for what it is a
-    share of: the share of one defect is that of all measured parts.
+    The class that is asked for holds for what is counted, not for what it is a share of: the share
+    of one defect is that of all measured parts.
+
+    Args:
+        station: whose journal.
+        name: of the chart.
+        wanted: which inspections; see `within`.
+        view: how they are cut.
+        counted: of `count`, where it is known already.
     """
     wanted = within(station, wanted)
     if name == "drift":
@@ -117,10 +130,8 @@ def data(station: Station, name: Name, wanted: Asked, view: View) -> dict[str, A
         whole = replace(wanted.wanted, reviewer=None, decision=None, verdicts=None)
         found = [s for s in settled(station.journal, whole) if view.holds(s.at)]
         return _estimates(found)
-    scope = replace(
-        wanted.wanted, defect_class=None, reviewer=None, decision=None, reviewed=None, verdicts=None
-    )
-    counted = [c for c in cells(station.journal, scope) if view.holds(c.at)]
+    if counted is None:
+        counted = count(station, wanted, view)
     kind = wanted.wanted.defect_class
     make: dict[str, Callable[[Sequence[Cell], str | None, View], dict[str, Any]]] = {
         "pareto": _pareto,
@@ -128,6 +139,19 @@ def data(station: Station, name: Name, wanted: Asked, view: View) -> dict[str, A
         "throughput": _throughput,
     }
     return make[name](counted, kind, view)
+
+
+def count(station: Station, wanted: Asked, view: View) -> list[Cell]:
+    """The counts that Pareto, p-chart and throughput are made from."""
+    scope = replace(
+        within(station, wanted).wanted,
+        defect_class=None,
+        reviewer=None,
+        decision=None,
+        reviewed=None,
+        verdicts=None,
+    )
+    return [cell for cell in cells(station.journal, scope) if view.holds(cell.at)]
 
 
 def _pareto(counted: Sequence[Cell], kind: str | None, view: View) -> dict[str, Any]:
@@ -257,7 +281,8 @@ def router(station: Station) -> APIRouter:
         view: Annotated[View, Depends(viewed)],
     ) -> Response:
         words = words_of(request)
-        found = {name: data(station, name, wanted, view) for name in NAMES}
+        counted = count(station, wanted, view)
+        found = {name: data(station, name, wanted, view, counted) for name in NAMES}
         scope = within(station, wanted).wanted
         until = scope.until or newest(station.journal)
         link = wanted.href

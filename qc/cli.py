@@ -14,6 +14,7 @@ from qc.console import AsJson, Verbose, command, load
 from qc.journal_cli import journal_app
 from qc.keys_cli import keys_app
 from qc.line_cli import line_app, run
+from qc.people_cli import people_app
 
 app = typer.Typer(
     name="qc",
@@ -27,6 +28,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(keys_app, name="keys")
 app.add_typer(journal_app, name="journal")
 app.add_typer(line_app, name="line")
+app.add_typer(people_app, name="people")
 
 DataOption = Annotated[
     Path | None,
@@ -362,7 +364,16 @@ def review(
     journal: Annotated[Path, typer.Argument(help="A journal.")],
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 8500,
-    reviewer: Annotated[str | None, typer.Option(help="Who reviews.")] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="One person alone on this machine, without login.")
+    ] = None,
+    cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM); left out: one signed by itself.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    second: Annotated[
+        float, typer.Option(min=0, max=1, help="Share that another person looks at blind.")
+    ] = 0.0,
     bundle: Annotated[
         Path | None, typer.Option(help="Draws occlusion maps, where it has no map of its own.")
     ] = None,
@@ -373,7 +384,14 @@ def review(
     with command(as_json, verbose):
         occluder = None if bundle is None else load("edge", "edge.commands:occluder")(bundle)
         load("station", "edge.station.serve:serve")(
-            journal, host, port, reviewer, verbose, occluder
+            journal,
+            host,
+            port,
+            reviewer,
+            verbose,
+            occluder,
+            certificate=(cert, key),
+            second=second,
         )
 
 

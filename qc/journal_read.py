@@ -180,6 +180,11 @@ class Journal:
         with self.connection() as connection:
             return reviews_in_order(connection, self.path, before_seq=before_seq, limit=limit)
 
+    def reviews_after(self, seq: int) -> list[Reviewed]:
+        """The reviews that were added after the one of number `seq`, the oldest first."""
+        with self.connection() as connection:
+            return reviews_in_order(connection, self.path, after_seq=seq)
+
     def add_review(self, review: Review, seen: int | None = None) -> None:
         """Append a review; the journal itself says what was decided `before`.
 
@@ -267,6 +272,13 @@ class Journal:
     def after(self, seq: int, limit: int = 1000) -> list[Row]:
         """The inspections that were journaled after the one of number `seq`, in that order."""
         return self.query(Filter(after_seq=seq), limit=limit, maps=True)
+
+    def events_before(self, seq: int | None, limit: int) -> list[Event]:
+        """What happened before the event of number `seq` (None: all), the newest first."""
+        query = "SELECT * FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+        with self.connection() as connection:
+            found = connection.execute(query, [2**63 - 1 if seq is None else seq, limit]).fetchall()
+        return [event_of(row, self.path) for row in found]
 
     def events(
         self, kind: str | None = None, *, after_seq: int = 0, limit: int = 100

@@ -22,6 +22,8 @@ COLUMNS = (
 )
 """What `review_of` needs, of `reviews r`."""
 
+_ENDLESS = 2**63 - 1
+
 ADDED = (("role", "TEXT"), ("before", "TEXT"), ("mask_sha256", "TEXT"), ("blind", "INTEGER"))
 """The columns that version 3 added."""
 
@@ -126,14 +128,20 @@ def append_review(
 
 
 def reviews_in_order(
-    connection: sqlite3.Connection, path: Path, *, before_seq: int | None, limit: int | None
+    connection: sqlite3.Connection,
+    path: Path,
+    *,
+    before_seq: int | None = None,
+    after_seq: int | None = None,
+    limit: int | None = None,
 ) -> list[Reviewed]:
-    """Reviews of all inspections, the newest first.
+    """Reviews of all inspections, the newest first; with `after_seq` the oldest first.
 
     Args:
         connection: that reads; its rows are `sqlite3.Row`.
         path: the journal file, for errors.
         before_seq: only those before the review of this number; None: all.
+        after_seq: only those after the review of this number; None: all.
         limit: how many at most; None: all.
 
     Raises:
@@ -142,9 +150,11 @@ def reviews_in_order(
     query = (
         f"SELECT {COLUMNS}, r.hash, i.verdict, i.part_id, i.lot FROM reviews r "
         "JOIN inspections i ON i.inspection_id = r.inspection_id "
-        f"{'' if before_seq is None else 'WHERE r.seq < ? '}ORDER BY r.seq DESC LIMIT ?"
+        "WHERE r.seq > ? AND r.seq < ? "
+        f"ORDER BY r.seq {'DESC' if after_seq is None else 'ASC'} LIMIT ?"
     )
-    values = [*([] if before_seq is None else [before_seq]), -1 if limit is None else limit]
+    bounds = (after_seq or 0, _ENDLESS if before_seq is None else before_seq)
+    values = [*bounds, -1 if limit is None else limit]
     return [
         Reviewed(
             found["seq"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from edge.station import views
@@ -23,10 +23,10 @@ def router(station: Station) -> APIRouter:
         return JSONResponse(listing(station, show, verdict, page))
 
     @pages.get("/api/parts/{inspection_id}")
-    def api_part(inspection_id: str) -> Response:
+    def api_part(request: Request, inspection_id: str) -> Response:
         row = book.get(inspection_id)
         manifest = views.manifest_of(book, row)
-        reviews = [views.review_facts(r) for r in book.reviews(inspection_id)]
+        reviews = [views.review_facts(r) for r in station.reviews(request, inspection_id)]
         facts = {
             "classes": views.score_rows(row, manifest),
             "map": views.map_facts(row, manifest),

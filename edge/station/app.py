@@ -1,27 +1,43 @@
 """The review station: a person looks at the flagged parts of a journal and decides.
 
 It meets the line only through the journal: it reads inspections and adds reviews, each a new row.
-
-Limits, said plainly: v1 has no login; the reviewer's name is what the person typed. It is meant for
-the machine it runs on or a closed network. A form is accepted only from the station's own pages.
+Everything that is asked passes the gate first; a form is taken only from the station's own pages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from edge.occlusion import Occluder
-from edge.station import agreement, api, api_v1, charts, gallery, health, queue
+from edge.station import (
+    agreement,
+    api,
+    api_v1,
+    charts,
+    gallery,
+    health,
+    login,
+    managing,
+    queue,
+    trail,
+)
+from edge.station.forms import require_same_origin
+from edge.station.gate import SAFE, Alone, Gate, is_open
+from edge.station.login import LoginGate
+from edge.station.people import People
+from edge.station.second import Second
 from edge.station.station import HERE, Station
-from edge.station.users import User
-from qc.errors import DataError, QCError
+from qc.errors import DataError, QCError, StaleError, UsageError
 from qc.journal import Journal
 
 _HEADERS = {
@@ -33,29 +49,64 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_PAGES = (health, queue, gallery, charts, agreement, api, api_v1)
+_PAGES = (health, login, managing, trail, queue, gallery, charts, agreement, api, api_v1)
 """Each gives its routes with `router(station)`."""
+
+
+def _refusal(station: Station, request: Request) -> Response | None:
+    """Find out who is asking; what a stranger or a foreign site is answered, None for a person."""
+    path = request.url.path
+    request.state.user = None
+    try:
+        request.state.user = station.gate.identify(request)
+        if request.method not in SAFE:
+            require_same_origin(request)
+    except QCError as error:
+        return None if is_open(path) else station.error(request, 503, error.message, error.kind)
+    except AnyHTTPException as error:
+        return station.error(request, error.status_code, error.detail, "login")
+    if request.state.user is not None or is_open(path):
+        return None
+    if request.method in SAFE and "text/html" in request.headers.get("accept", ""):
+        wanted = f"{path}?{request.url.query}" if request.url.query else path
+        return RedirectResponse(f"/login?{urlencode({'next': wanted})}", 303)
+    answer = station.error(request, 401, "Log in first.", "login")
+    answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
 def create_app(
     journal: Path,
     reviewer: str | None = None,
     *,
+    people: People | None = None,
     hosts: Sequence[str] = (),
     occluder: Occluder | None = None,
+    second: float = 0.0,
 ) -> FastAPI:
     """The station as an ASGI application.
 
     Args:
         journal: the journal file.
-        reviewer: the name the form starts with, until a person types another.
+        reviewer: the one person who reviews alone, without login; for loopback only.
+        people: who may log in; either these or `reviewer`.
         hosts: host names it answers to; empty = any. Named, no foreign name can reach it.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
+        second: share of the reviewed parts that another person looks at blind, 0 to 1.
 
     Raises:
+        UsageError: nobody may review, or `second` is no share.
         DataError: there is no journal at that path.
     """
-    station = Station(Journal(journal), reviewer, occluder)
+    gate: Gate
+    if reviewer is not None and people is None:
+        gate = Alone(reviewer)
+    elif people is not None and reviewer is None:
+        gate = LoginGate(people)
+    else:
+        raise UsageError("either one person reviews alone, or people log in", where=journal)
+    book = Journal(journal)
+    station = Station(book, gate, Second(book, second), occluder)
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
@@ -65,22 +116,25 @@ def create_app(
     async def secure(
         request: Request, answer: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        request.state.user = User(station.reviewer or "reviewer", "engineer")
-        response = await answer(request)
+        response = await run_in_threadpool(_refusal, station, request) or await answer(request)
         response.headers.update(_HEADERS)
-        response.headers.setdefault("Cache-Control", "no-cache")
+        fresh = "no-cache" if request.url.path.startswith("/static/") else "no-store"
+        response.headers.setdefault("Cache-Control", fresh)
         return response
 
     @app.exception_handler(QCError)
     def qc_error(request: Request, error: QCError) -> Response:
         unknown = isinstance(error, DataError) and "inspection_id" in request.path_params
+        stale = isinstance(error, StaleError)
         lost = "The review was NOT saved: " if request.method == "POST" else ""
-        return station.error(request, 404 if unknown else 503, lost + error.message, error.kind)
+        status = 404 if unknown else 409 if stale else 503
+        return station.error(request, status, lost + error.message, error.kind)
 
     @app.exception_handler(AnyHTTPException)
     def http_error(request: Request, error: AnyHTTPException) -> Response:
         message = "There is no such page." if error.status_code == 404 else error.detail
-        return station.error(request, error.status_code, message, "usage")
+        kind = "login" if error.status_code in (401, 403) else "usage"
+        return station.error(request, error.status_code, message, kind)
 
     @app.exception_handler(RequestValidationError)
     def bad_query(request: Request, error: RequestValidationError) -> Response:

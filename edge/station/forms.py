@@ -11,22 +11,22 @@ from fastapi import HTTPException, Request
 from qc.types import Verdict
 
 MAX_FORM_BYTES = 64 * 1024
-MAX_NAME, MAX_NOTE = 100, 2000
+MAX_NOTE = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
     """What a person typed into the form, kept when it cannot be saved."""
 
-    reviewer: str = ""
     decision: str = ""
     defect_class: str = ""
     note: str = ""
     csrf: str = ""
+    seen: str = ""
 
 
-async def read_form(request: Request) -> Typed:
-    """Read the posted form: urlencoded, small, known fields only."""
+async def read_fields(request: Request) -> dict[str, str]:
+    """The fields of a posted form: urlencoded and small."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise HTTPException(415, "The form came in a format that is not read.")
@@ -39,13 +39,18 @@ async def read_form(request: Request) -> Typed:
         pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
     except ValueError as error:
         raise HTTPException(400, "The form has too many fields.") from error
-    fields = dict(pairs)
+    return dict(pairs)
+
+
+async def read_form(request: Request) -> Typed:
+    """The posted form of a decision: known fields only."""
+    fields = await read_fields(request)
     return Typed(
-        reviewer=" ".join(fields.get("reviewer", "").split()),
         decision=fields.get("decision", ""),
         defect_class=fields.get("defect_class", ""),
         note=fields.get("note", "").replace("\r\n", "\n").strip(),
         csrf=fields.get("csrf", ""),
+        seen=fields.get("seen", ""),
     )
 
 
@@ -60,10 +65,8 @@ def require_same_origin(request: Request) -> None:
 
 def form_problem(typed: Typed, classes: Sequence[str]) -> str | None:
     """What keeps a form from being saved, in words; None where it is complete."""
-    if not typed.reviewer:
-        return "Not saved: type your name."
-    if len(typed.reviewer) > MAX_NAME or len(typed.note) > MAX_NOTE:
-        return f"Not saved: at most {MAX_NAME} letters of name and {MAX_NOTE} of note."
+    if len(typed.note) > MAX_NOTE:
+        return f"Not saved: at most {MAX_NOTE} letters of note."
     if typed.decision not in ("OK", "NG"):
         return "Not saved: decide OK or NG."
     if typed.decision == "NG" and typed.defect_class not in classes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from edge.station import views
 from edge.station.forms import (
-    MAX_NAME,
     Typed,
     buttons,
     form_problem,
@@ -19,16 +18,12 @@ from edge.station.forms import (
 )
 from edge.station.station import IMAGE_HEADERS, Station
 from edge.station.users import require
-from qc.errors import QCError
+from qc.errors import QCError, StaleError
 from qc.journal import Row
-from qc.types import Review, Verdict
+from qc.types import Verdict
 
 PAGE = 24
 """Parts on one page of the queue."""
-
-COOKIE = "qc_reviewer"
-SHIFT_S = 12 * 3600
-"""How long a browser remembers the reviewer's name: one shift."""
 
 _STALE = (
     "The review was NOT saved: this page was made before the station was started again. "
@@ -96,7 +91,7 @@ def _queue(
         last=min(total, page * PAGE),
         newer=href(page=page - 1) if page > 1 else None,
         older=href(page=page + 1) if page < found["pages"] else None,
-        saved=views.saved_words(station.journal, saved),
+        saved=_saved(station, request, saved),
     )
 
 
@@ -122,13 +117,14 @@ def _part(
         gauge=views.gauge_facts(row, manifest),
         good=manifest.good if manifest else None,
         classes=views.defect_classes(row, manifest),
-        reviews=[views.review_facts(r) for r in station.journal.reviews(row.inspection_id)],
+        reviews=[views.review_facts(r) for r in station.reviews(request, row.inspection_id)],
+        blind=station.blind(request, row.inspection_id),
         buttons=buttons(row.verdict),
         typed=typed,
         problem=problem,
         waiting=station.journal.count(views.FLAGGED, False),
         next_href=views.part_href(following.inspection_id) if following else None,
-        saved=views.saved_words(station.journal, saved),
+        saved=_saved(station, request, saved),
     )
 
 
@@ -142,10 +138,19 @@ def _decide(station: Station, request: Request, row: Row, typed: Typed) -> Respo
         return _part(station, request, row, typed, problem, 422)
     decision = Verdict(typed.decision)
     named = typed.defect_class if decision is Verdict.NG else ""
+    seen = int(typed.seen) if typed.seen.isdecimal() and len(typed.seen) < 10 else None
     try:
-        station.journal.add_review(
-            Review(row.inspection_id, typed.reviewer, decision, named or None, typed.note)
+        station.decide(
+            request,
+            row.inspection_id,
+            decision,
+            defect_class=named or None,
+            note=typed.note,
+            seen=seen,
         )
+    except StaleError as error:
+        words = f"The review was NOT saved: {error.message}. Look again, then decide once more."
+        return _part(station, request, row, typed, words, 409)
     except QCError as error:
         return _part(
             station, request, row, typed, f"The review was NOT saved: {error.message}", 503
@@ -155,11 +160,14 @@ def _decide(station: Station, request: Request, row: Row, typed: Typed) -> Respo
     except QCError:
         following = None  # the review is saved; the queue will say what is wrong
     target = views.part_href(following.inspection_id) if following else "/"
-    answer = RedirectResponse(f"{target}?{urlencode({'saved': row.inspection_id})}", 303)
-    answer.set_cookie(
-        COOKIE, quote(typed.reviewer), max_age=SHIFT_S, httponly=True, samesite="strict"
-    )
-    return answer
+    return RedirectResponse(f"{target}?{urlencode({'saved': row.inspection_id})}", 303)
+
+
+def _saved(station: Station, request: Request, inspection_id: str | None) -> str | None:
+    """What was saved last, in words; nothing of what the person must not know."""
+    if inspection_id and station.blind(request, inspection_id):
+        return None
+    return views.saved_words(station.journal, inspection_id)
 
 
 def router(station: Station) -> APIRouter:
@@ -182,8 +190,7 @@ def router(station: Station) -> APIRouter:
         request: Request, inspection_id: str, saved: str | None = None, occlusion: bool = False
     ) -> Response:
         row = book.get(inspection_id)
-        known = unquote(request.cookies.get(COOKIE, ""))[:MAX_NAME] or station.reviewer
-        typed = Typed(known, defect_class=row.defect_class or "")
+        typed = Typed(defect_class=row.defect_class or "")
         return _part(station, request, row, typed, saved=saved, occlusion=occlusion)
 
     @pages.post("/part/{inspection_id}", dependencies=[Depends(require("review"))])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,12 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edge.occlusion import Occluder
+from edge.station.gate import Gate
 from edge.station.occluded import Occluded
-from edge.station.users import User
+from edge.station.second import Second
+from edge.station.users import User, require, user_of
 from qc.journal import Journal
+from qc.types import Review, Verdict
 
 HERE = Path(__file__).parent
 IMAGE_HEADERS = {"Cache-Control": "private, max-age=3600"}
@@ -31,15 +33,18 @@ class Station:
 
     Args:
         journal: what they show, and where reviews go.
-        reviewer: the one person of a station without login; None: people log in.
+        gate: says who is asking.
+        second: which parts are looked at twice.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
     """
 
-    def __init__(self, journal: Journal, reviewer: str | None, occluder: Occluder | None) -> None:
+    def __init__(
+        self, journal: Journal, gate: Gate, second: Second, occluder: Occluder | None
+    ) -> None:
         self.journal = journal
+        self.gate = gate
+        self.second = second
         self.occluded = Occluded(journal, occluder)
-        self.reviewer = reviewer or ""
-        self._csrf = secrets.token_urlsafe(32)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -57,14 +62,17 @@ class Station:
             template: its file name.
             status: of the answer.
             request: that it answers; says who is asking (`user`, or None) and their form token.
-            **values: what else the template names; `journal_name`, `counts`, `user` and `csrf`
-                are always there.
+            **values: what else the template names; `journal_name`, `counts`, `user`, `csrf`,
+                `login` (whether people log in) and `n_second` (parts for a second look) are
+                always there.
         """
         user = getattr(request.state, "user", None)
         values = {
             "journal_name": self.journal.path.name,
             "counts": None,
             "user": user if isinstance(user, User) else None,
+            "login": self.gate.login,
+            "n_second": len(self.second.due(user.name)) if isinstance(user, User) else 0,
             "csrf": self.csrf_of(request),
             **values,
         }
@@ -72,11 +80,66 @@ class Station:
 
     def csrf_of(self, request: Request) -> str:
         """The token that a form must carry which the person behind this request sends."""
-        return self._csrf
+        return str(getattr(request.state, "csrf", ""))
 
     def csrf_ok(self, request: Request, sent: str) -> bool:
-        """Whether what a form sent is that token."""
-        return hmac.compare_digest(sent.encode(), self.csrf_of(request).encode())
+        """Whether a form carries that token; a program with a token of its own needs none."""
+        if getattr(request.state, "by_token", False):
+            return True  # no browser adds that header by itself, so no other site can forge it
+        told = self.csrf_of(request)
+        return bool(told) and hmac.compare_digest(sent.encode(), told.encode())
+
+    def blind(self, request: Request, inspection_id: str) -> bool:
+        """Whether the person must not be shown what was decided on this part: a second look."""
+        return self.second.is_due(inspection_id, user_of(request).name)
+
+    def reviews(self, request: Request, inspection_id: str) -> list[Review]:
+        """The reviews of a part that the person may be shown, the oldest first."""
+        if self.blind(request, inspection_id):
+            return []
+        return self.journal.reviews(inspection_id)
+
+    def decide(
+        self,
+        request: Request,
+        inspection_id: str,
+        decision: Verdict,
+        *,
+        defect_class: str | None = None,
+        note: str = "",
+        mask_sha256: str | None = None,
+        seen: int | None = None,
+    ) -> Review:
+        """Journal a decision of the person behind the request; every decision goes this way.
+
+        Args:
+            request: of a person who may review.
+            inspection_id: what was decided on.
+            decision: OK or NG.
+            defect_class: of the defect, where it is NG.
+            note: free words.
+            mask_sha256: of the mask file that was drawn.
+            seen: how many reviews the page said there were; None: not asked.
+
+        Raises:
+            HTTPException: the person may not review.
+            DataError: the journal has no such inspection.
+            StaleError: somebody else decided on it meanwhile.
+            FaultError: the journal cannot be written.
+        """
+        user = require("review")(request)
+        review = Review(
+            inspection_id,
+            user.name,
+            decision,
+            defect_class,
+            note,
+            role=user.role,
+            mask_sha256=mask_sha256,
+            blind=self.blind(request, inspection_id),
+        )
+        self.journal.add_review(review, seen)
+        return review
 
     def error(self, request: Request, status: int, message: str, kind: str) -> Response:
         """A refusal or a failure: a page for a person, JSON for a program."""

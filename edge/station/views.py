@@ -48,7 +48,7 @@ def part_facts(journal: Journal, row: Row) -> dict[str, Any]:
         "lot": row.lot,
         "frame_id": row.frame_id,
         "source_id": row.source_id,
-        "captured_at": _utc(row.captured_at),
+        "captured_at": utc_text(row.captured_at),
         "local_time": _local(row.captured_at),
         "verdict": row.verdict.value,
         "reason": row.reason,
@@ -70,7 +70,7 @@ def review_facts(review: Review) -> dict[str, Any]:
         "decision": review.decision.value,
         "defect_class": review.defect_class,
         "note": review.note,
-        "at": _utc(review.at),
+        "at": utc_text(review.at),
         "local_time": _local(review.at),
     }
 
@@ -256,7 +256,8 @@ def _finite_values(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: _finite(value) for name, value in values.items()}
 
 
-def _utc(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
+    """A time as pages and JSON say it: UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 

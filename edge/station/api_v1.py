@@ -20,10 +20,9 @@ from edge.station.forms import MAX_NOTE, require_same_origin
 from edge.station.gallery import PAGE, Place, listing
 from edge.station.station import Station
 from edge.station.strings_charts import words_of
-from edge.station.users import User, require
-from qc.errors import DataError
+from edge.station.users import require
 from qc.journal import Row
-from qc.types import Review, Verdict
+from qc.types import Verdict
 
 PREFIX = "/api/v1"
 
@@ -68,10 +67,10 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def part_facts(station: Station, row: Row) -> dict[str, Any]:
-    """One inspection with its scores, map and reviews."""
+def part_facts(station: Station, request: Request, row: Row) -> dict[str, Any]:
+    """One inspection with its scores, map and the reviews that the person may be shown."""
     manifest = views.manifest_of(station.journal, row)
-    reviews = [views.review_facts(r) for r in station.journal.reviews(row.inspection_id)]
+    reviews = [views.review_facts(r) for r in station.reviews(request, row.inspection_id)]
     return views.part_facts(station.journal, row) | {
         "classes": views.score_rows(row, manifest),
         "map": views.map_facts(row, manifest),
@@ -105,52 +104,42 @@ def router(station: Station) -> APIRouter:
 
     @api.get("/parts", summary="Inspections, the newest first")
     def parts(
+        request: Request,
         wanted: Annotated[Asked, Depends(asked)],
         after: Place = None,
         before: Place = None,
         limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
     ) -> Parts:
-        return Parts(**listing(station, wanted, after, before, limit))
+        return Parts(**listing(station, request, wanted, after, before, limit))
 
     @api.get("/parts/{inspection_id}", summary="One inspection with its scores and reviews")
-    def part(inspection_id: str) -> dict[str, Any]:
-        return part_facts(station, _row(station, inspection_id))
+    def part(request: Request, inspection_id: str) -> dict[str, Any]:
+        return part_facts(station, request, book.get(inspection_id))
 
     @api.post(
         "/parts/{inspection_id}/reviews",
         summary="Decide on one part",
         status_code=201,
         responses={409: {"model": Refusal}},
+        dependencies=[Depends(require("review"))],
     )
-    def review(
-        request: Request,
-        inspection_id: str,
-        new: NewReview,
-        user: Annotated[User, Depends(require("review"))],
-    ) -> dict[str, Any]:
+    def review(request: Request, inspection_id: str, new: NewReview) -> dict[str, Any]:
         require_same_origin(request)
-        if "authorization" not in request.headers and not station.csrf_ok(
-            request, request.headers.get("x-csrf-token", "")
-        ):
+        if not station.csrf_ok(request, request.headers.get("x-csrf-token", "")):
             raise HTTPException(403, "A token is expected: Authorization: Bearer TOKEN.")
-        row = _row(station, inspection_id)
-        if new.defect_class and (
-            new.decision == "OK"
-            or new.defect_class not in views.defect_classes(row, views.manifest_of(book, row))
-        ):
+        row = book.get(inspection_id)
+        known = views.defect_classes(row, views.manifest_of(book, row))
+        if new.defect_class and (new.decision == "OK" or new.defect_class not in known):
             raise HTTPException(422, "defect_class: one of the bundle's is expected, with NG.")
-        book.add_review(
-            Review(
-                inspection_id,
-                user.name,
-                Verdict(new.decision),
-                new.defect_class or None,
-                new.note,
-                role=user.role,
-            ),
-            new.seen,
+        station.decide(
+            request,
+            inspection_id,
+            Verdict(new.decision),
+            defect_class=new.defect_class or None,
+            note=new.note,
+            seen=new.seen,
         )
-        return part_facts(station, row)
+        return part_facts(station, request, book.get(inspection_id))
 
     @api.get("/charts/{name}", summary="What is behind one chart")
     def chart(
@@ -187,10 +176,3 @@ def router(station: Station) -> APIRouter:
         return station.page("api.html", request=request, w=words_of(request), routes=routes)
 
     return pages
-
-
-def _row(station: Station, inspection_id: str) -> Row:
-    try:
-        return station.journal.get(inspection_id)
-    except DataError as error:
-        raise HTTPException(404, error.message) from error

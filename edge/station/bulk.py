@@ -9,10 +9,9 @@ from urllib.parse import parse_qsl
 from fastapi import HTTPException, Request
 
 from edge.station.forms import MAX_NOTE
-from edge.station.users import User
+from edge.station.station import Station
 from qc.errors import QCError
-from qc.journal import Journal
-from qc.types import Review, Verdict
+from qc.types import Verdict
 
 MOST = 60
 """Parts of one decision."""
@@ -92,8 +91,13 @@ def problem(bulk: Bulk, classes: Sequence[Sequence[str]]) -> str | None:
     return None
 
 
-def save(journal: Journal, bulk: Bulk, user: User) -> tuple[list[str], dict[str, str]]:
+def save(station: Station, request: Request, bulk: Bulk) -> tuple[list[str], dict[str, str]]:
     """Save a review of each part.
+
+    Args:
+        station: that takes the decisions.
+        request: of a person who may review.
+        bulk: a complete one.
 
     Returns:
         The parts that were saved, and why each of the others was not.
@@ -102,11 +106,15 @@ def save(journal: Journal, bulk: Bulk, user: User) -> tuple[list[str], dict[str,
     refused: dict[str, str] = {}
     named = bulk.defect_class if bulk.decision == "NG" else ""
     for part, seen in bulk.parts.items():
-        review = Review(
-            part, user.name, Verdict(bulk.decision), named or None, bulk.note, role=user.role
-        )
         try:
-            journal.add_review(review, seen)
+            station.decide(
+                request,
+                part,
+                Verdict(bulk.decision),
+                defect_class=named or None,
+                note=bulk.note,
+                seen=seen,
+            )
         except QCError as error:
             refused[part] = error.message
         else:

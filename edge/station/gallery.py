@@ -13,7 +13,7 @@ from edge.station.bulk import MOST, Bulk, problem, read_bulk, save
 from edge.station.forms import require_same_origin
 from edge.station.station import Station
 from edge.station.strings_charts import words_of
-from edge.station.users import User, require
+from edge.station.users import require
 from qc.errors import DataError
 from qc.journal_search import known, search
 
@@ -24,9 +24,16 @@ Place = Annotated[int | None, Query(ge=1, le=2**53)]
 
 
 def listing(
-    station: Station, wanted: Asked, after: int | None, before: int | None, limit: int = PAGE
+    station: Station,
+    request: Request,
+    wanted: Asked,
+    after: int | None,
+    before: int | None,
+    limit: int = PAGE,
 ) -> dict[str, Any]:
     """One page of what an address asks for, as JSON values.
+
+    Who asks by reviewer or decision is not shown the parts that they are to look at blind.
 
     Returns:
         parts; newer and older: the parameter of the next page on either side, or None.
@@ -36,8 +43,10 @@ def listing(
     except DataError as error:
         raise HTTPException(404, f"{error.message}: {after or before}") from error
     first, last = (page.rows[0].seq, page.rows[-1].seq) if page.rows else (None, None)
+    tells = wanted.wanted.reviewer is not None or wanted.wanted.decision is not None
+    rows = [r for r in page.rows if not (tells and station.blind(request, r.inspection_id))]
     return {
-        "parts": [views.part_facts(station.journal, row) for row in page.rows],
+        "parts": [views.part_facts(station.journal, row) for row in rows],
         "newer": first if page.newer else None,
         "older": last if page.older else None,
     }
@@ -76,12 +85,12 @@ def _confirm(station: Station, request: Request, bulk: Bulk) -> HTMLResponse:
     )
 
 
-def _decide(station: Station, request: Request, bulk: Bulk, user: User) -> HTMLResponse:
+def _decide(station: Station, request: Request, bulk: Bulk) -> HTMLResponse:
     """Save them, and say of each part what became of it."""
     rows, classes = _chosen(station, request, bulk)
     if problem(bulk, classes) or None in bulk.parts.values():
         return _confirm(station, request, bulk)
-    saved, refused = save(station.journal, bulk, user)
+    saved, refused = save(station, request, bulk)
     return station.page(
         "bulk.html",
         409 if refused else 200,
@@ -108,7 +117,7 @@ def router(station: Station) -> APIRouter:
         after: Place = None,
         before: Place = None,
     ) -> Response:
-        found = listing(station, wanted, after, before)
+        found = listing(station, request, wanted, after, before)
         newer, older = found["newer"], found["older"]
         return station.page(
             "gallery.html",
@@ -129,13 +138,9 @@ def router(station: Station) -> APIRouter:
         require_same_origin(request)
         return _confirm(station, request, bulk)
 
-    @pages.post("/gallery/decide")
-    def decide(
-        request: Request,
-        bulk: Annotated[Bulk, Depends(read_bulk)],
-        user: Annotated[User, Depends(require("review"))],
-    ) -> Response:
+    @pages.post("/gallery/decide", dependencies=[Depends(require("review"))])
+    def decide(request: Request, bulk: Annotated[Bulk, Depends(read_bulk)]) -> Response:
         require_same_origin(request)
-        return _decide(station, request, bulk, user)
+        return _decide(station, request, bulk)
 
     return pages

@@ -377,6 +377,9 @@ def review(
     bundle: Annotated[
         Path | None, typer.Option(help="Draws occlusion maps, where it has no map of its own.")
     ] = None,
+    research: Annotated[
+        bool, typer.Option("--research", help="Not for diagnostic use; ids are hashed.")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -392,6 +395,7 @@ def review(
             occluder,
             certificate=(cert, key),
             second=second,
+            research=research,
         )
 
 

@@ -10,10 +10,20 @@ from qc.errors import UsageError
 from qc.journal_schema import stamp
 from qc.types import Verdict
 
+_IN_FORCE = (
+    "{r}.decision <> 'REVIEW' AND NOT EXISTS (SELECT 1 FROM reviews l "
+    "WHERE l.inspection_id = {r}.inspection_id AND l.seq > {r}.seq "
+    "AND lower(trim(l.reviewer)) = lower(trim({r}.reviewer)))"
+)
+
+REVIEWED = (
+    "EXISTS (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id "
+    f"AND {_IN_FORCE.format(r='r')})"
+)
+"""Condition on `inspections i`: somebody decided, and has not taken it back."""
+
 STANDING = (
-    "SELECT max(s.seq) FROM reviews s WHERE s.decision <> 'REVIEW' AND NOT EXISTS "
-    "(SELECT 1 FROM reviews l WHERE l.inspection_id = s.inspection_id AND l.seq > s.seq "
-    "AND lower(trim(l.reviewer)) = lower(trim(s.reviewer))) GROUP BY s.inspection_id"
+    f"SELECT max(s.seq) FROM reviews s WHERE {_IN_FORCE.format(r='s')} GROUP BY s.inspection_id"
 )
 """The reviews that stand: the last of each inspection that nobody took back or replaced."""
 
@@ -27,7 +37,7 @@ class Filter:
         until: captured before this moment.
         lot, part_id, source_id, bundle_id, defect_class: exactly this.
         verdicts: one of these.
-        reviewed: with (True) or without (False) a review.
+        reviewed: with (True) or without (False) a review that is in force.
         after_seq: journaled after the inspection of this number.
         reviewer: this person reviewed it.
         decision: what its last review says, OK or NG.
@@ -94,10 +104,7 @@ class Filter:
             conditions.append(of_these)
             values += [verdict.value for verdict in self.verdicts]
         if self.reviewed is not None:
-            word = "EXISTS" if self.reviewed else "NOT EXISTS"
-            conditions.append(
-                f"{word} (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id)"
-            )
+            conditions.append(REVIEWED if self.reviewed else f"NOT {REVIEWED}")
         if (found := self.reviews_sql()) is not None:
             conditions.append(f"seq IN ({found[0]})")
             values += found[1]

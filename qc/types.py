@@ -227,7 +227,7 @@ class Review:
     Args:
         inspection_id: what was reviewed.
         reviewer: who.
-        decision: OK or NG.
+        decision: OK or NG; REVIEW takes the reviewer's last one back, and the part waits again.
         defect_class: class of the defect where the decision is NG.
         note: free words.
         at: UTC.
@@ -252,6 +252,5 @@ class Review:
     def __post_init__(self) -> None:
         _check_utc(self.at, "Review.at")
         _check(bool(self.reviewer.strip()), "Review.reviewer", "a name", repr(self.reviewer))
-        _check(
-            self.decision in (Verdict.OK, Verdict.NG), "Review.decision", "OK or NG", self.decision
-        )
+        known = self.decision in (Verdict.OK, Verdict.NG, Verdict.REVIEW)
+        _check(known, "Review.decision", "OK, NG or REVIEW", self.decision)

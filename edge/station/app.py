@@ -24,10 +24,13 @@ from edge.station import (
     api,
     api_v1,
     charts,
+    dataset,
     gallery,
     health,
     login,
     managing,
+    part,
+    pictures,
     queue,
     trail,
 )
@@ -35,6 +38,7 @@ from edge.station.forms import require_same_origin
 from edge.station.gate import SAFE, Alone, Gate, is_open
 from edge.station.login import LoginGate
 from edge.station.people import People
+from edge.station.research import ResearchJournal
 from edge.station.second import Second
 from edge.station.station import HERE, Station
 from qc.errors import DataError, QCError, StaleError, UsageError
@@ -49,7 +53,10 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_PAGES = (health, login, managing, trail, queue, gallery, charts, agreement, api, api_v1)
+_PAGES = (
+    *(health, login, managing, trail, queue, part, pictures, dataset),
+    *(gallery, charts, agreement, api, api_v1),
+)
 """Each gives its routes with `router(station)`."""
 
 
@@ -83,6 +90,7 @@ def create_app(
     hosts: Sequence[str] = (),
     occluder: Occluder | None = None,
     second: float = 0.0,
+    research: bool = False,
 ) -> FastAPI:
     """The station as an ASGI application.
 
@@ -93,6 +101,7 @@ def create_app(
         hosts: host names it answers to; empty = any. Named, no foreign name can reach it.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
         second: share of the reviewed parts that another person looks at blind, 0 to 1.
+        research: not for diagnostic use: said everywhere, and no part is named but by its hash.
 
     Raises:
         UsageError: nobody may review, or `second` is no share.
@@ -105,8 +114,8 @@ def create_app(
         gate = LoginGate(people)
     else:
         raise UsageError("either one person reviews alone, or people log in", where=journal)
-    book = Journal(journal)
-    station = Station(book, gate, Second(book, second), occluder)
+    book = ResearchJournal(journal) if research else Journal(journal)
+    station = Station(book, gate, Second(book, second), occluder, research)
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)

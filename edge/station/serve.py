@@ -27,6 +27,7 @@ def serve(
     *,
     certificate: tuple[Path | None, Path | None] = (None, None),
     second: float = 0.0,
+    research: bool = False,
 ) -> None:
     """Serve the station; returns when it is stopped with Ctrl-C or a signal.
 
@@ -39,6 +40,7 @@ def serve(
         occluder: draws occlusion maps on request, for parts that its bundle judged.
         certificate: files of a certificate and its key; both or neither.
         second: share of the reviewed parts that another person looks at blind.
+        research: not for diagnostic use: said everywhere, and no part is named but by its hash.
 
     Raises:
         DataError: there is no journal at that path, or what belongs to it is not sound.
@@ -66,6 +68,7 @@ def serve(
         hosts=_LOOPBACK if reviewer is not None else (),
         occluder=occluder,
         second=second,
+        research=research,
     )
     with _bound(host, port) as listener:
         if cert is None and not local:

@@ -14,18 +14,14 @@ from edge.occlusion import Occluder
 from edge.station.gate import Gate
 from edge.station.occluded import Occluded
 from edge.station.second import Second
+from edge.station.strings import Words, language_of
 from edge.station.users import User, require, user_of
 from qc.journal import Journal
 from qc.types import Review, Verdict
 
 HERE = Path(__file__).parent
 IMAGE_HEADERS = {"Cache-Control": "private, max-age=3600"}
-_HEADINGS = {
-    403: "Refused",
-    404: "Not found",
-    422: "Not understood",
-    503: "The journal cannot be used now",
-}
+_HEADINGS = (401, 403, 404, 409, 422, 429, 503)
 
 
 class Station:
@@ -36,14 +32,21 @@ class Station:
         gate: says who is asking.
         second: which parts are looked at twice.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
+        research: pictures of patients: every page says that it is not for diagnostic use.
     """
 
     def __init__(
-        self, journal: Journal, gate: Gate, second: Second, occluder: Occluder | None
+        self,
+        journal: Journal,
+        gate: Gate,
+        second: Second,
+        occluder: Occluder | None,
+        research: bool = False,
     ) -> None:
         self.journal = journal
         self.gate = gate
         self.second = second
+        self.research = research
         self.occluded = Occluded(journal, occluder)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -63,8 +66,8 @@ class Station:
             status: of the answer.
             request: that it answers; says who is asking (`user`, or None) and their form token.
             **values: what else the template names; `journal_name`, `counts`, `user`, `csrf`,
-                `login` (whether people log in) and `n_second` (parts for a second look) are
-                always there.
+                `login` (whether people log in), `n_second` (parts for a second look), `research`
+                and `t` (the strings in the person's language) are always there.
         """
         user = getattr(request.state, "user", None)
         values = {
@@ -74,6 +77,8 @@ class Station:
             "login": self.gate.login,
             "n_second": len(self.second.due(user.name)) if isinstance(user, User) else 0,
             "csrf": self.csrf_of(request),
+            "research": self.research,
+            "t": Words(language_of(request)),
             **values,
         }
         return HTMLResponse(self._templates.get_template(template).render(values), status)
@@ -147,5 +152,6 @@ class Station:
         if path.startswith("/api/") or path == "/health":
             where = {"kind": kind, "message": message, "where": path}
             return JSONResponse({"error": where}, status)
-        heading = _HEADINGS.get(status, "This did not work")
+        known = status if status in _HEADINGS else "other"
+        heading = Words(language_of(request))(f"error.{known}")
         return self.page("error.html", status, request=request, heading=heading, message=message)

@@ -1,8 +1,8 @@
 """JSON told to one URL, signed: what the webhook of a line and that of the station have in common.
 
-Headers: `X-QC-Timestamp` (seconds since 1970) and, with a secret, `X-QC-Signature: sha256=<hex>`: the
-HMAC-SHA256 (RFC 2104) of timestamp, a full stop and body. A receiver computes it anew, compares in
-constant time, and refuses an old timestamp.
+Headers: `X-QC-Timestamp` (seconds since 1970) and, with a secret, `X-QC-Signature: sha256=<hex>`:
+the HMAC-SHA256 (RFC 2104) of timestamp, a full stop and body. A receiver computes it anew, compares
+in constant time, and refuses an old timestamp.
 
 Any 2xx is taken. 400, 409, 413, 415, 422 and other 4xx say that this message is at fault. What says
 that the receiver, its address or the login is not ready (401, 403, 404, 405, 407, 408, 421, 423,

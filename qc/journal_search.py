@@ -106,6 +106,8 @@ def search(
     Raises:
         DataError: there is no inspection of that number.
     """
+    if wanted.part_id is not None:
+        wanted = replace(wanted, part_id=journal.part_asked(wanted.part_id))
     with journal.connection() as connection:
         conditions, values, source = _plan(connection, wanted)
         order, place = "DESC", after
@@ -133,7 +135,7 @@ def search(
         rows = connection.execute(
             f"SELECT {COLUMNS_WITHOUT_MAP} FROM inspections i WHERE seq IN ({marks})", numbers
         ).fetchall()
-    by_seq = {row["seq"]: row_of(row, journal.path) for row in rows}
+    by_seq = {row["seq"]: journal.shown(row_of(row, journal.path)) for row in rows}
     kept = [by_seq[number] for number in numbers]
     if before is not None:
         return Page(kept[::-1], more, True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
@@ -18,12 +19,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from edge.comparing import Comparer
 from edge.occlusion import Occluder
 from edge.station import (
     agreement,
     api,
     api_v1,
     charts,
+    compare,
     dataset,
     gallery,
     health,
@@ -43,6 +46,9 @@ from edge.station.second import Second
 from edge.station.station import HERE, Station
 from qc.errors import DataError, QCError, StaleError, UsageError
 from qc.journal import Journal
+
+if TYPE_CHECKING:  # it needs urllib3, which is another extra
+    from edge.station.webhook import Webhook
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -91,6 +97,8 @@ def create_app(
     occluder: Occluder | None = None,
     second: float = 0.0,
     research: bool = False,
+    comparer: Comparer | None = None,
+    webhook: Webhook | None = None,
 ) -> FastAPI:
     """The station as an ASGI application.
 
@@ -102,6 +110,8 @@ def create_app(
         occluder: draws occlusion maps on request, for parts that its bundle judged.
         second: share of the reviewed parts that another person looks at blind, 0 to 1.
         research: not for diagnostic use: said everywhere, and no part is named but by its hash.
+        comparer: judges pictures with two bundles, for the page that compares them.
+        webhook: is told of each decision; the caller starts and stops it.
 
     Raises:
         UsageError: nobody may review, or `second` is no share.
@@ -115,7 +125,9 @@ def create_app(
     else:
         raise UsageError("either one person reviews alone, or people log in", where=journal)
     book = ResearchJournal(journal) if research else Journal(journal)
-    station = Station(book, gate, Second(book, second), occluder, research)
+    station = Station(
+        book, gate, Second(book, second), occluder, research, webhook.tell if webhook else None
+    )
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
@@ -152,4 +164,5 @@ def create_app(
 
     for pages in _PAGES:
         app.include_router(pages.router(station))
+    app.include_router(compare.router(station, comparer))
     return app

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import Request
 
-from edge.station.users import User
-
-Language = Literal["en", "fr"]
+from edge.station.strings import Language, language_of
 
 STRINGS: dict[str, tuple[str, str]] = {
     # the pages
@@ -209,6 +205,8 @@ STRINGS: dict[str, tuple[str, str]] = {
         "McNemar's exact test: p = {p}",
         "Test exact de McNemar : p = {p}",
     ),
+    "compare.left": ("{n} are not judged yet.", "{n} ne sont pas encore jugées."),
+    "compare.go_on": ("Go on", "Continuer"),
     "compare.flips": ("Flips", "Écarts"),
     "compare.no_flips": ("They never differ.", "Ils ne diffèrent jamais."),
     "compare.more": ("The first {n} of {all}.", "Les {n} premiers sur {all}."),
@@ -253,5 +251,4 @@ class ChartWords:
 
 def words_of(request: Request) -> ChartWords:
     """The strings in the person's language."""
-    user = getattr(request.state, "user", None)
-    return ChartWords("fr" if isinstance(user, User) and user.language == "fr" else "en")
+    return ChartWords(language_of(request))

@@ -1,8 +1,8 @@
 """A webhook that is told of each decision, after it is journaled and without making anybody wait.
 
 One thread posts from a bounded queue, in order, and tries again while the receiver is not ready.
-What the queue does not hold, or the receiver refuses, is lost to it and counted: the journal has all
-of it, and `GET /api/v1/parts?decision=any` gives it.
+What the queue does not hold, or the receiver refuses, is lost to it and counted: the journal has
+all of it, and `GET /api/v1/parts?decision=any` gives it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import queue
 import threading
 from typing import Any
 
-from edge.posting import Poster
-from qc.errors import DataError, FaultError
+from edge.posting import Poster, http_url
+from edge.secrets import secret
+from qc.errors import DataError, FaultError, UsageError
 from qc.journal import Row
 from qc.types import Review, utc_now
 
@@ -47,6 +48,23 @@ def decision_bytes(row: Row, review: Review) -> bytes:
         "sent_at": utc_now().isoformat(timespec="milliseconds"),
     }
     return json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def webhook_to(url: str, secret_env: str = "") -> Webhook:
+    """The webhook to one URL.
+
+    Args:
+        url: https://host/path, or http://... where the network may read along.
+        secret_env: environment variable with the secret of the signature; "": not signed.
+
+    Raises:
+        UsageError: not a URL, or the variable is not set.
+    """
+    try:
+        http_url(url)
+    except ValueError as error:
+        raise UsageError("--webhook is not an address", expected=error, found=url) from error
+    return Webhook(Poster(url, secret("--webhook-secret-env", secret_env)))
 
 
 class Webhook:

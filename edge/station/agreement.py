@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from edge.station.asked import Asked, asked
 from edge.station.charts import csv_response
 from edge.station.station import Station
-from edge.station.strings_charts import words_of
 from edge.station.users import require
 from qc.agreement import agreement
 from qc.journal_search import judged, known
@@ -67,7 +66,6 @@ def router(station: Station) -> APIRouter:
         return station.page(
             "agreement.html",
             request=request,
-            w=words_of(request),
             asked=wanted.query,
             known=known(station.journal),
             found=found(station, wanted, blind),

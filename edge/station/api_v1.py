@@ -19,7 +19,6 @@ from edge.station.asked import Asked, asked
 from edge.station.forms import MAX_NOTE, require_same_origin
 from edge.station.gallery import PAGE, Place, listing
 from edge.station.station import Station
-from edge.station.strings_charts import words_of
 from edge.station.users import require
 from qc.journal import Row
 from qc.types import Verdict
@@ -173,6 +172,6 @@ def router(station: Station) -> APIRouter:
             for path, methods in told["paths"].items()
             for method, facts in methods.items()
         ]
-        return station.page("api.html", request=request, w=words_of(request), routes=routes)
+        return station.page("api.html", request=request, routes=routes)
 
     return pages

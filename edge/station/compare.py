@@ -17,7 +17,6 @@ from edge.station import views
 from edge.station.asked import Asked, asked
 from edge.station.charts import csv_response
 from edge.station.station import Station
-from edge.station.strings_charts import words_of
 from edge.station.users import require
 from qc.agreement import mcnemar
 from qc.errors import QCError
@@ -117,7 +116,6 @@ def router(station: Station, comparer: Comparer | None) -> APIRouter:
         return station.page(
             "compare.html",
             request=request,
-            w=words_of(request),
             asked=wanted.query,
             known=known(station.journal),
             found=None if compared is None else compared.facts(wanted),

@@ -74,7 +74,6 @@ def _confirm(station: Station, request: Request, bulk: Bulk) -> HTMLResponse:
         "bulk.html",
         422 if wrong else 200,
         request=request,
-        w=words_of(request),
         parts=parts,
         bulk=bulk,
         wrong=wrong,
@@ -95,7 +94,6 @@ def _decide(station: Station, request: Request, bulk: Bulk) -> HTMLResponse:
         "bulk.html",
         409 if refused else 200,
         request=request,
-        w=words_of(request),
         parts=[views.part_facts(station.journal, row) for row in rows],
         bulk=bulk,
         wrong=None,
@@ -122,7 +120,6 @@ def router(station: Station) -> APIRouter:
         return station.page(
             "gallery.html",
             request=request,
-            w=words_of(request),
             asked=wanted.query,
             known=known(station.journal),
             parts=found["parts"],

@@ -16,6 +16,7 @@ from edge.station.gate import Gate
 from edge.station.occluded import Occluded
 from edge.station.second import Second
 from edge.station.strings import Words, language_of
+from edge.station.strings_charts import words_of
 from edge.station.users import User, require, user_of
 from qc.journal import Journal, Row
 from qc.types import Review, Verdict
@@ -81,6 +82,8 @@ class Station:
             "login": self.gate.login,
             "n_second": len(self.second.due(user.name)) if isinstance(user, User) else 0,
             "csrf": self.csrf_of(request),
+            "w": words_of(request),
+            "here": request.url.path,
             "research": self.research,
             "t": Words(language_of(request)),
             **values,

@@ -75,6 +75,6 @@ def router(station: Station) -> APIRouter:
 
     @pages.get("/agreement.csv", dependencies=[Depends(require("export"))])
     def as_csv(wanted: Annotated[Asked, Depends(asked)], blind: bool = False) -> Response:
-        return csv_response(table(found(station, wanted, blind)), "agreement")
+        return csv_response(station, table(found(station, wanted, blind)), "agreement")
 
     return pages

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from edge.station import svg
 from edge.station.asked import Asked, asked
+from edge.station.research import NOTICE
 from edge.station.station import Station
 from edge.station.strings_charts import ChartWords, words_of
 from edge.station.users import require
@@ -264,9 +265,10 @@ def _plain(value: object) -> object:
     return value
 
 
-def csv_response(rows: Sequence[dict[str, Any]], name: str) -> Response:
-    """Rows as a CSV file to keep."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+def csv_response(station: Station, rows: Sequence[dict[str, Any]], name: str) -> Response:
+    """Rows as a CSV file to keep; in research mode its name says what it is not for."""
+    notice = f"{NOTICE.replace(' ', '-')}-" if station.research else ""
+    headers = {"Content-Disposition": f'attachment; filename="{notice}{name}.csv"'}
     return Response(as_csv(rows), media_type="text/csv; charset=utf-8", headers=headers)
 
 
@@ -318,6 +320,6 @@ def router(station: Station) -> APIRouter:
         wanted: Annotated[Asked, Depends(asked)],
         view: Annotated[View, Depends(viewed)],
     ) -> Response:
-        return csv_response(data(station, name, wanted, view)["rows"], name)
+        return csv_response(station, data(station, name, wanted, view)["rows"], name)
 
     return pages

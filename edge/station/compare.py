@@ -140,6 +140,6 @@ def router(station: Station, comparer: Comparer | None) -> APIRouter:
             }
             for flip in compared.facts(wanted)["flips"]
         ]
-        return csv_response(rows, "flips")
+        return csv_response(station, rows, "flips")
 
     return pages

@@ -31,7 +31,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "shift": ("Shift", "Équipe"),
     "shifts": ("Shifts begin at (hours)", "Début des équipes (heures)"),
     "by": ("One point is a", "Un point est"),
-    "every": ("every", "tous"),
+    "every": ("every", "tout"),
     "decision.any": ("reviewed", "contrôlée"),
     "decision.none": ("not reviewed", "non contrôlée"),
     "filters": ("Filters", "Filtres"),

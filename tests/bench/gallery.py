@@ -3,7 +3,7 @@
     python tests/bench/gallery.py [--rows 1000000] [--journal FILE]
 
 Each address is asked for through the whole station but the network, six times; the first answer and
-the median of the others are told: the first reads from disk what the machine does not hold in memory.
+the median of the others are told; the first reads from disk what is not in memory yet.
 One JSON on stdout; exit 1 where an address of the gallery takes more than 300 ms.
 """
 

@@ -10,11 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 from unit.station_journal import SAME, START, copy_of, fill, inspection, make_manifest
 
 from edge.station.app import create_app
 from edge.station.charts import View, as_csv
+from edge.station.gate import Alone
+from edge.station.users import Role, User
 from qc.journal import Journal, JournalWriter
 from qc.linefile import KeepTable
 from qc.types import Review, Verdict
@@ -118,8 +121,7 @@ def test_what_others_wrote_comes_out_harmless(client: TestClient) -> None:
 
 
 def chosen(client: TestClient, **change: object) -> dict[str, object]:
-    csrf = re.search(r'name="csrf" value="([^"]+)"', client.get("/gallery").text)
-    assert csrf
+    csrf = re.search(r'name="csrf" value="([^"]+)"', client.get("/gallery").text) or ("", "")
     fields = {"part": ["i-9", "i-32"], "decision": "NG", "defect_class": "dent", "note": "batch"}
     return {**fields, "csrf": csrf[1], **change}
 
@@ -278,6 +280,85 @@ def test_a_journal_without_parts_is_said_to_be_empty(tmp_path: Path) -> None:
 def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
     text = as_csv([{"name": "=HYPERLINK(1)", "n": -1, "rules": [1, 4]}])
     assert text == "name,n,rules\n'=HYPERLINK(1),-1,1 4\n"
+
+
+# rights and research
+
+
+@pytest.mark.parametrize(
+    ("role", "reads", "exports", "decides"),
+    [
+        ("operator", 200, 403, 403),
+        ("reviewer", 200, 403, 200),
+        ("engineer", 200, 200, 200),
+        ("auditor", 200, 200, 403),
+    ],
+)
+def test_each_role_may_do_what_is_its_right(
+    made: Path, monkeypatch: pytest.MonkeyPatch, role: Role, reads: int, exports: int, decides: int
+) -> None:
+    class As(Alone):
+        def __init__(self, name: str) -> None:
+            super().__init__(name)
+            self._user = User(name, role)
+
+    monkeypatch.setattr("edge.station.app.Alone", As)
+    client = TestClient(create_app(made, "Ann"))
+    for page in ("/gallery", "/charts", "/agreement", "/compare", "/api", "/api/v1/parts"):
+        assert client.get(page).status_code == reads
+    for page in ("/charts/pareto.csv", "/agreement.csv"):
+        assert client.get(page).status_code == exports
+    charts, gallery = client.get("/charts").text, client.get("/gallery").text
+    assert (".csv" in charts) == (exports == 200)
+    assert ('name="part" value="i-' in gallery) == (decides == 200)
+    sent = chosen(client, csrf="") if decides == 403 else chosen(client)
+    assert client.post("/gallery/confirm", data=sent, headers=SAME).status_code == decides
+    if decides == 403:
+        review = {"decision": "OK"}
+        refused = client.post("/api/v1/parts/i-9/reviews", json=review, headers=SAME)
+        assert refused.status_code == 403
+
+
+def test_a_stranger_sees_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nobody(Alone):
+        def identify(self, request: Request) -> User | None:
+            super().identify(request)
+            return None
+
+    monkeypatch.setattr("edge.station.app.Alone", Nobody)
+    client = TestClient(create_app(made, "Ann"), follow_redirects=False)
+    for page in (
+        *("/gallery", "/charts", "/charts/pareto.csv", "/agreement", "/agreement.csv"),
+        *("/compare", "/compare.csv", "/api", "/api/v1/parts", "/api/v1/openapi.json"),
+    ):
+        answer = client.get(page, headers={"accept": "application/json"})
+        assert answer.status_code == 401 and "P-1" not in answer.text
+    for page in ("/gallery/confirm", "/gallery/decide", "/api/v1/parts/i-1/reviews"):
+        assert client.post(page, headers=SAME).status_code == 401
+
+
+def test_research_hides_the_ids_in_gallery_and_api(made: Path, tmp_path: Path) -> None:
+    client = TestClient(create_app(copy_of(made, tmp_path), "Ann", research=True))
+    for page in ("/gallery", "/api/v1/parts?limit=500"):
+        text = client.get(page).text
+        assert "i-9" in text and not re.search(r"\bP-\d|[\s\"]f-\d", text)
+    kept = client.get("/charts/pareto.csv").headers["content-disposition"]
+    assert "NOT-FOR-DIAGNOSTIC-USE-pareto.csv" in kept
+    part = client.get("/api/v1/parts?class=dent&limit=1").json()["parts"][0]["part_id"]
+    found = client.get("/api/v1/parts", params={"part": part}).json()["parts"]
+    assert len(found) == 1 and found[0]["part_id"] == part
+    assert client.get("/api/v1/parts?part=P-8").json()["parts"] == []
+
+
+def test_a_part_to_be_looked_at_blind_is_not_found_by_what_was_decided(
+    made: Path, tmp_path: Path
+) -> None:
+    path = copy_of(made, tmp_path)
+    for name, seen in (("Ann", True), ("Zoe", False)):  # i-1 was decided by Ann alone
+        client = TestClient(create_app(path, name, second=1.0))
+        assert ("i-1" in names(client.get("/gallery?decision=OK").text)) == seen
+        assert bool(client.get("/api/v1/parts/i-1").json()["reviews"]) == seen
+        assert ("i-1" in names(client.get("/gallery?part=P-1").text)) is True
 
 
 # agreement

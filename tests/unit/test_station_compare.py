@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 from unit.station_journal import copy_of, fill, inspection
+from unit.toy_line import FirstPixel, seal
+from unit.toy_line import picture as toy_picture
 
+from edge import comparing_commands
 from edge.comparing import Comparer, Judge, Opinion
 from edge.station.app import create_app
-from qc.errors import FaultError
+from qc.errors import FaultError, QCError
 from qc.journal import Journal
 from qc.types import Image, Review, Verdict
 
@@ -90,3 +93,28 @@ def test_without_two_bundles_the_page_says_how(made: Path) -> None:
     client = TestClient(create_app(made, "Ann"))
     assert "--compare A.tflite B.tflite" in client.get("/compare").text
     assert client.get("/compare.csv").status_code == 404
+
+
+def test_two_bundles_judge_as_the_line_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Runs(FirstPixel):
+        def __init__(self, bundle: object) -> None:
+            super().__init__()
+
+    monkeypatch.setattr(comparing_commands, "LiteRTPredictor", Runs)
+    first = seal(tmp_path / "a.tflite")
+    seal(tmp_path / "b.tflite")
+    made = comparing_commands.comparer(tmp_path / "a.tflite", tmp_path / "b.tflite")
+    assert made.names[0] == f"a.tflite ({first.manifest.bundle_id[:8]})"
+    said = made.judge(toy_picture(255))
+    assert [opinion.verdict for opinion in said] == [Verdict.NG, Verdict.NG]
+    assert made.judge(toy_picture(0))[1].verdict is Verdict.OK
+
+    class Drifted(Runs):
+        def predict(self, image: Image):  # type: ignore[no-untyped-def]
+            return super().predict(255 - image)
+
+    monkeypatch.setattr(comparing_commands, "LiteRTPredictor", Drifted)
+    with pytest.raises(QCError, match="replay"):
+        comparing_commands.comparer(tmp_path / "a.tflite", tmp_path / "b.tflite")

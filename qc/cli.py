@@ -15,6 +15,7 @@ from qc.journal_cli import journal_app
 from qc.keys_cli import keys_app
 from qc.line_cli import line_app, run
 from qc.people_cli import people_app
+from qc.station_cli import review
 
 app = typer.Typer(
     name="qc",
@@ -359,44 +360,7 @@ def bench(
         load("edge", "edge.bench:bench_command")(running, bundle, images, seconds, threads)
 
 
-@app.command()
-def review(
-    journal: Annotated[Path, typer.Argument(help="A journal.")],
-    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 8500,
-    reviewer: Annotated[
-        str | None, typer.Option(help="One person alone on this machine, without login.")
-    ] = None,
-    cert: Annotated[
-        Path | None, typer.Option(help="Certificate (PEM); left out: one signed by itself.")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
-    second: Annotated[
-        float, typer.Option(min=0, max=1, help="Share that another person looks at blind.")
-    ] = 0.0,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Draws occlusion maps, where it has no map of its own.")
-    ] = None,
-    research: Annotated[
-        bool, typer.Option("--research", help="Not for diagnostic use; ids are hashed.")
-    ] = False,
-    as_json: AsJson = False,
-    verbose: Verbose = False,
-) -> None:
-    """Serve the flagged parts of a journal for review in a browser."""
-    with command(as_json, verbose):
-        occluder = None if bundle is None else load("edge", "edge.commands:occluder")(bundle)
-        load("station", "edge.station.serve:serve")(
-            journal,
-            host,
-            port,
-            reviewer,
-            verbose,
-            occluder,
-            certificate=(cert, key),
-            second=second,
-            research=research,
-        )
+app.command()(review)
 
 
 if __name__ == "__main__":

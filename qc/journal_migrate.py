@@ -5,7 +5,7 @@ their tables: bundles, inspections, drops, reviews; how they lay between each ot
 known. The chain vouches for them from the migration on, not for what was before.
 
 Version 2 lacked four columns of the reviews. They are added, NULL in its rows, whose hashes stay
-valid: a hash leaves NULL out.
+valid: a hash leaves NULL out. Its index of the times becomes that of the gallery and the charts.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 
 
 def _from_2(connection: sqlite3.Connection) -> dict[str, object]:
-    """Add columns in place; what is to be said of it."""
+    """Add columns and change an index in place; what is to be said of it."""
     for name, kind in ADDED:
         connection.execute(f"ALTER TABLE reviews ADD COLUMN {name} {kind}")
     connection.execute("DROP TRIGGER meta_no_update")
     told = [str(SCHEMA_VERSION)]
     connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", told)
+    connection.execute("DROP INDEX inspections_captured_at")
+    new = ("CREATE TRIGGER meta_no_update ", "CREATE INDEX inspections_facts ")
     for statement in _statements():
-        if statement.startswith("CREATE TRIGGER meta_no_update "):
+        if statement.startswith(new):
             connection.execute(statement)
     return {}
 

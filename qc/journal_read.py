@@ -331,6 +331,14 @@ class Journal:
             raise DataError("the journal knows no such bundle", where=self.path, found=bundle_id)
         return self._manifest(bundle_id, found[0])
 
+    def shown(self, row: Row) -> Row:
+        """An inspection as a person may see it: here as it is."""
+        return row
+
+    def part_asked(self, part_id: str) -> str:
+        """The journaled id of a part that a person asks for: here the same."""
+        return part_id
+
     def image_file(self, row: Row) -> Path | None:
         """The kept image of an inspection, or None where it was not kept or is gone."""
         if row.image_path is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
@@ -18,8 +19,24 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from edge.comparing import Comparer
 from edge.occlusion import Occluder
-from edge.station import api, dataset, health, login, managing, part, pictures, queue, trail
+from edge.station import (
+    agreement,
+    api,
+    api_v1,
+    charts,
+    compare,
+    dataset,
+    gallery,
+    health,
+    login,
+    managing,
+    part,
+    pictures,
+    queue,
+    trail,
+)
 from edge.station.forms import require_same_origin
 from edge.station.gate import SAFE, Alone, Gate, is_open
 from edge.station.login import LoginGate
@@ -30,6 +47,9 @@ from edge.station.station import HERE, Station
 from qc.errors import DataError, QCError, StaleError, UsageError
 from qc.journal import Journal
 
+if TYPE_CHECKING:  # it needs urllib3, which is another extra
+    from edge.station.webhook import Webhook
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
     "object-src 'none'; frame-ancestors 'none'",
@@ -39,7 +59,10 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_PAGES = (health, login, managing, trail, queue, part, pictures, dataset, api)
+_PAGES = (
+    *(health, login, managing, trail, queue, part, pictures, dataset),
+    *(gallery, charts, agreement, api, api_v1),
+)
 """Each gives its routes with `router(station)`."""
 
 
@@ -74,6 +97,8 @@ def create_app(
     occluder: Occluder | None = None,
     second: float = 0.0,
     research: bool = False,
+    comparer: Comparer | None = None,
+    webhook: Webhook | None = None,
 ) -> FastAPI:
     """The station as an ASGI application.
 
@@ -85,6 +110,8 @@ def create_app(
         occluder: draws occlusion maps on request, for parts that its bundle judged.
         second: share of the reviewed parts that another person looks at blind, 0 to 1.
         research: not for diagnostic use: said everywhere, and no part is named but by its hash.
+        comparer: judges pictures with two bundles, for the page that compares them.
+        webhook: is told of each decision; the caller starts and stops it.
 
     Raises:
         UsageError: nobody may review, or `second` is no share.
@@ -98,7 +125,9 @@ def create_app(
     else:
         raise UsageError("either one person reviews alone, or people log in", where=journal)
     book = ResearchJournal(journal) if research else Journal(journal)
-    station = Station(book, gate, Second(book, second), occluder, research)
+    station = Station(
+        book, gate, Second(book, second), occluder, research, webhook.tell if webhook else None
+    )
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
@@ -135,4 +164,5 @@ def create_app(
 
     for pages in _PAGES:
         app.include_router(pages.router(station))
+    app.include_router(compare.router(station, comparer))
     return app

@@ -97,11 +97,11 @@ class ResearchJournal(Journal):
             offset=offset,
             newest_first=newest_first,
         )
-        return [self._hidden(row) for row in found]
+        return [self.shown(row) for row in found]
 
     def get(self, inspection_id: str) -> Row:
         """As `Journal.get`, hashed."""
-        return self._hidden(super().get(inspection_id))
+        return self.shown(super().get(inspection_id))
 
     @contextmanager
     def stream(
@@ -115,9 +115,9 @@ class ResearchJournal(Journal):
         """As `Journal.stream`, hashed."""
         asked = wanted.part_id if wanted else None
         if wanted is not None and asked is not None:
-            wanted = replace(wanted, part_id=self._unhashed(asked))
+            wanted = replace(wanted, part_id=self.part_asked(asked))
         with super().stream(wanted, limit=limit, maps=maps, newest_first=newest_first) as rows:
-            yield (self._hidden(row) for row in rows)
+            yield (self.shown(row) for row in rows)
 
     def all_reviews(
         self, *, before_seq: int | None = None, limit: int | None = None
@@ -130,7 +130,8 @@ class ResearchJournal(Journal):
         """As `Journal.reviews_after`, hashed."""
         return [replace(r, part_id=self._hash(r.part_id)) for r in super().reviews_after(seq)]
 
-    def _hidden(self, row: Row) -> Row:
+    def shown(self, row: Row) -> Row:
+        """As `Journal.shown`, hashed."""
         return replace(
             row, part_id=self._hash(row.part_id), frame_id=self._hash(row.frame_id) or ""
         )
@@ -140,13 +141,13 @@ class ResearchJournal(Journal):
             return None
         return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:16]
 
-    def _unhashed(self, asked: str) -> str:
-        """The part of this hash; of no part where there is none."""
+    def part_asked(self, part_id: str) -> str:
+        """The part of this hash; no part's where there is none."""
         with self.connection() as connection:
             query = "SELECT DISTINCT part_id FROM inspections WHERE part_id IS NOT NULL"
-            for (part_id,) in connection.execute(query):
-                if hmac.compare_digest(self._hash(part_id) or "", asked):
-                    return str(part_id)
+            for (known,) in connection.execute(query):
+                if hmac.compare_digest(self._hash(known) or "", part_id):
+                    return str(known)
         return f"no part: {secrets.token_hex(_KEY_BYTES)}"
 
 

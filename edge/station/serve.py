@@ -5,14 +5,19 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
+from edge.comparing import Comparer
 from edge.occlusion import Occluder
 from edge.station.app import create_app
 from edge.station.tls import fingerprint, own_certificate
 from qc.console import load
 from qc.errors import DataError, UsageError
+
+if TYPE_CHECKING:  # it needs urllib3, which is another extra
+    from edge.station.webhook import Webhook
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -28,6 +33,8 @@ def serve(
     certificate: tuple[Path | None, Path | None] = (None, None),
     second: float = 0.0,
     research: bool = False,
+    comparer: Comparer | None = None,
+    webhook: Webhook | None = None,
 ) -> None:
     """Serve the station; returns when it is stopped with Ctrl-C or a signal.
 
@@ -41,6 +48,8 @@ def serve(
         certificate: files of a certificate and its key; both or neither.
         second: share of the reviewed parts that another person looks at blind.
         research: not for diagnostic use: said everywhere, and no part is named but by its hash.
+        comparer: judges pictures with two bundles, for the page that compares them.
+        webhook: is told of each decision.
 
     Raises:
         DataError: there is no journal at that path, or what belongs to it is not sound.
@@ -69,6 +78,8 @@ def serve(
         occluder=occluder,
         second=second,
         research=research,
+        comparer=comparer,
+        webhook=webhook,
     )
     with _bound(host, port) as listener:
         if cert is None and not local:
@@ -94,10 +105,15 @@ def serve(
         if cert is not None:
             sys.stderr.write(f"Certificate {cert}, SHA-256 {fingerprint(cert)}\n")
         sys.stderr.flush()
+        if webhook is not None:
+            webhook.start()
         try:
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:
             return  # Ctrl-C is how a person stops it; uvicorn has already shut down
+        finally:
+            if webhook is not None:
+                webhook.stop()
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from edge.station.gate import Gate
 from edge.station.occluded import Occluded
 from edge.station.second import Second
 from edge.station.strings import Words, language_of
+from edge.station.strings_charts import words_of
 from edge.station.users import User, require, user_of
-from qc.journal import Journal
+from qc.journal import Journal, Row
 from qc.types import Review, Verdict
 
 HERE = Path(__file__).parent
@@ -33,6 +35,7 @@ class Station:
         second: which parts are looked at twice.
         occluder: draws occlusion maps on request, for parts that its bundle judged.
         research: pictures of patients: every page says that it is not for diagnostic use.
+        on_decided: is told of each decision after it is journaled; does not wait.
     """
 
     def __init__(
@@ -42,11 +45,13 @@ class Station:
         second: Second,
         occluder: Occluder | None,
         research: bool = False,
+        on_decided: Callable[[Row, Review], None] | None = None,
     ) -> None:
         self.journal = journal
         self.gate = gate
         self.second = second
         self.research = research
+        self.on_decided = on_decided
         self.occluded = Occluded(journal, occluder)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -77,6 +82,8 @@ class Station:
             "login": self.gate.login,
             "n_second": len(self.second.due(user.name)) if isinstance(user, User) else 0,
             "csrf": self.csrf_of(request),
+            "w": words_of(request),
+            "here": request.url.path,
             "research": self.research,
             "t": Words(language_of(request)),
             **values,
@@ -144,6 +151,8 @@ class Station:
             blind=self.blind(request, inspection_id),
         )
         self.journal.add_review(review, seen)
+        if self.on_decided is not None:
+            self.on_decided(self.journal.get(inspection_id), review)
         return review
 
     def error(self, request: Request, status: int, message: str, kind: str) -> Response:

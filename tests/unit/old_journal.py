@@ -79,6 +79,8 @@ def make_version_2(path: Path, manifest: Manifest) -> None:
         chain.append("reviews", row | {"defect_class": None})
         for name in ("role", "before", "mask_sha256", "blind"):
             connection.execute(f"ALTER TABLE reviews DROP COLUMN {name}")
+        connection.execute("DROP INDEX inspections_facts")
+        connection.execute("CREATE INDEX inspections_captured_at ON inspections (captured_at)")
         connection.execute("DROP TRIGGER meta_no_update")
         connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
         connection.execute(

@@ -135,12 +135,6 @@ def router(station: Station) -> APIRouter:
     @pages.post("/account")
     def account(request: Request, fields: Fields) -> Response:
         user = _person(station, request, fields)
-        if "language" in fields:
-            try:
-                gate.people.change_language(user.name, fields["language"])
-            except UsageError as error:
-                return _account_page(station, request, f"Not changed: {error.message}", 422)
-            return RedirectResponse("/account", 303)
         fresh = fields.get("fresh", "")
         if fresh != fields.get("again", ""):
             words = "Not changed: the two new passwords are not the same."

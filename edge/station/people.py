@@ -161,17 +161,6 @@ class People:
             detail = {"name": person.name, "from": person.role, "to": role, "by": by}
             self.tell("role changed", detail)
 
-    def change_language(self, name: str, language: str) -> None:
-        """Show the pages in another language to a person.
-
-        Raises:
-            UsageError: there is no such language.
-        """
-        language = _one_of("language", language, LANGUAGES)
-        with self.file.connection(write=True) as connection:
-            change = "UPDATE people SET language = ? WHERE folded = ?"
-            connection.execute(change, [language, fold(name)])
-
     def change_password(self, name: str, password: str, *, by: str) -> None:
         """Give a person another password; sessions end, and a lock-out of the name with them.
 

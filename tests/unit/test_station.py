@@ -362,16 +362,19 @@ def test_serve_tells_its_address_answers_and_stops(path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stderr=subprocess.PIPE, text=True
     ) as station:
-        assert station.stderr
-        line = station.stderr.readline()
-        url = re.search(r"http://127\.0\.0\.1:\d+/", line)
-        assert url and "no login" in line and "this machine only" in line, line
-        answer = httpx.get(f"{url.group()}health")
-        assert answer.json()["captured"] == 5
-        assert "server" not in answer.headers
-        station.send_signal(signal.SIGINT)
-        assert station.wait(10) == 0
-        assert station.stderr.read() == ""
+        try:
+            assert station.stderr
+            line = station.stderr.readline()
+            url = re.search(r"http://127\.0\.0\.1:\d+/", line)
+            assert url and "Ann alone on this machine, without login" in line, line
+            answer = httpx.get(f"{url.group()}health")
+            assert answer.json()["captured"] == 5
+            assert "server" not in answer.headers
+            station.send_signal(signal.SIGINT)
+            assert station.wait(10) == 0
+            assert station.stderr.read() == ""
+        finally:
+            station.kill()
 
 
 def test_the_station_never_loads_the_line_or_a_training_library() -> None:

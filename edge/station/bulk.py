@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request
 
-from edge.station.forms import MAX_NOTE
+from edge.station.forms import MAX_NOTE, read_pairs
 from edge.station.station import Station
 from qc.errors import QCError
 from qc.types import Verdict
 
 MOST = 60
 """Parts of one decision."""
-
-_MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +37,7 @@ class Bulk:
 
 async def read_bulk(request: Request) -> Bulk:
     """Read the posted form; one part is `part=ID` or, once it was shown, `part=SEEN:ID`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise HTTPException(415, "The form came in a format that is not read.")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BYTES:
-            raise HTTPException(413, f"The form is larger than {_MAX_BYTES} bytes.")
-    try:
-        pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST + 20)
-    except ValueError as error:
-        raise HTTPException(400, f"At most {MOST} parts at once.") from error
+    pairs = await read_pairs(request, MOST + 20)
     one = dict(pairs)
     parts: dict[str, int | None] = {}
     for name, value in pairs:

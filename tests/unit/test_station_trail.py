@@ -16,12 +16,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from argon2 import extract_parameters
 from station_journal import SAME, copy_of, fill, inspection, write_four
 from station_people import PASSWORD, QUICK, Browser, Clock, browser, make_people
 from typer.testing import CliRunner
 
 from edge.station import tls
 from edge.station.people import People
+from edge.station.people_commands import people_of
 from edge.station.second import Second, is_chosen
 from edge.station.serve import serve
 from qc.cli import app as qc
@@ -235,9 +237,8 @@ def test_beyond_this_machine_the_station_speaks_tls(people: People) -> None:
     ) as station:
         try:
             assert station.stderr
-            port = re.search(
-                r"https://0\.0\.0\.0:(\d+)/ \(people log in\)", first := _line(station)
-            )
+            first = _line(station)
+            port = re.search(r"https://0\.0\.0\.0:(\d+)/ \(people log in\)", first)
             assert port, first
             told = _line(station)
             certificate = path.with_name(f"{path.name}.tls.crt")
@@ -266,7 +267,7 @@ def test_one_alone_is_refused_beyond_this_machine_and_nobody_is_let_in_by_chance
     path = fill(tmp_path / "j", [])
     with pytest.raises(UsageError, match="this machine only"):
         serve(path, "0.0.0.0", 0, "Ann", False)
-    with pytest.raises(UsageError, match="nobody may log in yet.*qc people add"):
+    with pytest.raises(UsageError, match=r"nobody may log in yet.*qc people add"):
         serve(path, "127.0.0.1", 0, None, False)
     assert not path.with_name("j.people.db").exists()
     with pytest.raises(UsageError, match="belong together"):
@@ -279,7 +280,45 @@ def run(*words: str, stdin: str = "", code: int = 0):  # type: ignore[no-untyped
     return json.loads(done.stdout)
 
 
-def test_people_on_the_terminal(tmp_path: Path) -> None:
+def test_passwords_are_hashed_as_rfc_9106_advises(tmp_path: Path) -> None:
+    people = People(fill(tmp_path / "j", []), make=True)
+    people.add("Ann", "auditor", PASSWORD, by="test")
+    with sqlite3.connect(people.file.path) as connection:
+        (digest,) = connection.execute("SELECT hash FROM people").fetchone()
+    assert digest.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost nothing, also where a command makes them."""
+    cheap = extract_parameters(QUICK.hash("x"))
+    monkeypatch.setattr("edge.station.people.RFC_9106_LOW_MEMORY", cheap)
+
+
+class Terminal(io.StringIO):
+    """Where a person sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_first_person_is_asked_for_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    answers = iter(["Emil", PASSWORD])
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(answers))
+    path = fill(tmp_path / "j", [])
+    (person,) = people_of(path).list()
+    assert (person.name, person.role) == ("Emil", "engineer")
+    assert people_of(path).list() == [person], "asked once"
+    People(path).disable("Emil", by="test")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(UsageError, match="nobody may log in yet"):
+        people_of(path)
+
+
+def test_people_on_the_terminal(tmp_path: Path, quick: None) -> None:
     path = str(fill(tmp_path / "j", []))
     assert run("list", path, code=2)["error"]["message"].startswith("there is no file of people")
     made = run("add", path, "Zoë  Lee", "--role", "engineer", stdin=f"{PASSWORD}\n")

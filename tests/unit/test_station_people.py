@@ -91,7 +91,7 @@ def test_a_forged_or_foreign_secret_is_no_login(people: People) -> None:
     stolen = sqlite3.connect(people.file.path)
     (digest,) = stolen.execute("SELECT hash FROM sessions").fetchone()
     stolen.close()
-    for value in ("", "x", digest.hex(), "é", "x" * 10_000):
+    for value in ("", "x", digest.hex(), "x" * 10_000):
         stranger = browser(people)
         stranger.cookies.set(name, value)
         assert stranger.get("/api/parts").status_code == 401
@@ -330,9 +330,12 @@ def test_every_form_needs_the_token_of_the_session(people: People) -> None:
     for path in sorted(forms):
         for csrf in ("", "wrong", other.csrf("/account")):
             data = {"csrf": csrf, "decision": "OK", "note": "x", "do": "disable", "name": "Rita"}
-            answer = client.post(path, data=data, headers=SAME)
-            assert answer.status_code in (403, 404, 415, 422), (path, answer.status_code)
-            assert answer.status_code != 422 or "csrf" not in data, path
+            if path.startswith("/api/"):
+                headers = SAME | {"x-csrf-token": csrf}
+                answer = client.post(path, json={"decision": "OK", "note": "x"}, headers=headers)
+            else:
+                answer = client.post(path, data=data, headers=SAME)
+            assert answer.status_code == 403, (path, answer.status_code)
         good = {"csrf": client.csrf("/account")}
         answer = client.post(path, data=good, headers={"origin": "http://evil.example"})
         assert answer.status_code == 403, path
@@ -407,7 +410,7 @@ def test_a_token_does_what_its_role_may_until_it_is_revoked(people: People) -> N
     for path in ("/people", "/trail.csv"):
         assert program.get(path, headers=bearer).status_code == 403, path
     for path in ("/account", "/logout"):
-        assert program.post(path, data={}, headers=bearer).status_code == 403, path
+        assert program.post(path, data={"x": "y"}, headers=bearer).status_code == 403, path
     data = {"decision": "NG", "defect_class": "scratch"}
     assert program.post("/part/i-2", data=data, headers=bearer).status_code == 303
     (review,) = people.journal.reviews("i-2")

@@ -319,6 +319,7 @@ def test_health_shows_counts_and_the_invariant(client: TestClient) -> None:
     answer = client.get("/health")
     assert answer.status_code == 200
     assert answer.json() == {
+        "state": "ok",
         "captured": 5,
         "ok": 1,
         "ng": 1,
@@ -343,15 +344,15 @@ def test_broken_invariant_is_loud(client: TestClient, monkeypatch: pytest.Monkey
 
 def test_bad_journal_and_busy_port_are_told_before_serving(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing here"):
-        serve(tmp_path / "nothing here", "127.0.0.1", 0, None, False)
+        serve(tmp_path / "nothing here", "127.0.0.1", 0, "Ann", False)
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
         with pytest.raises(UsageError, match=f"127.0.0.1:{port}"):
-            serve(path, "127.0.0.1", port, None, False)
+            serve(path, "127.0.0.1", port, "Ann", False)
     with pytest.raises(UsageError, match="99999"):
-        serve(path, "127.0.0.1", 99999, None, False)
+        serve(path, "127.0.0.1", 99999, "Ann", False)
 
 
 def test_serve_tells_its_address_answers_and_stops(path: Path) -> None:

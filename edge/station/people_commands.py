@@ -15,6 +15,7 @@ from edge.station.people import MIN_PASSWORD, People
 from edge.station.peoplefile import people_file
 from qc.console import Command
 from qc.errors import UsageError
+from qc.journal import Journal
 
 _BY = "terminal"
 
@@ -66,6 +67,7 @@ def people_of(journal: Path) -> People:
         UsageError: nobody may log in, and there is no terminal to ask on.
         DataError: there is no journal, or no sound file of people.
     """
+    Journal(journal)  # one that is missing or no journal is told before anything is asked
     if people_file(journal).exists() and any(not p.disabled for p in People(journal).list()):
         return People(journal)
     if not sys.stdin.isatty():

@@ -270,6 +270,8 @@ def test_one_alone_is_refused_beyond_this_machine_and_nobody_is_let_in_by_chance
     with pytest.raises(UsageError, match=r"nobody may log in yet.*qc people add"):
         serve(path, "127.0.0.1", 0, None, False)
     assert not path.with_name("j.people.db").exists()
+    with pytest.raises(DataError, match="there is no journal"):
+        serve(tmp_path / "none", "127.0.0.1", 0, None, False)
     with pytest.raises(UsageError, match="belong together"):
         serve(path, "127.0.0.1", 0, "Ann", False, certificate=(path, None))
 

@@ -266,7 +266,7 @@ def test_one_alone_is_refused_beyond_this_machine_and_nobody_is_let_in_by_chance
     path = fill(tmp_path / "j", [])
     with pytest.raises(UsageError, match="this machine only"):
         serve(path, "0.0.0.0", 0, "Ann", False)
-    with pytest.raises(UsageError, match="nobody may log in yet.*qc people add"):
+    with pytest.raises(UsageError, match=r"nobody may log in yet.*qc people add"):
         serve(path, "127.0.0.1", 0, None, False)
     assert not path.with_name("j.people.db").exists()
     with pytest.raises(UsageError, match="belong together"):

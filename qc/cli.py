@@ -14,6 +14,8 @@ from qc.console import AsJson, Verbose, command, load
 from qc.journal_cli import journal_app
 from qc.keys_cli import keys_app
 from qc.line_cli import line_app, run
+from qc.people_cli import people_app
+from qc.station_cli import review
 
 app = typer.Typer(
     name="qc",
@@ -27,6 +29,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(keys_app, name="keys")
 app.add_typer(journal_app, name="journal")
 app.add_typer(line_app, name="line")
+app.add_typer(people_app, name="people")
 
 DataOption = Annotated[
     Path | None,
@@ -357,24 +360,7 @@ def bench(
         load("edge", "edge.bench:bench_command")(running, bundle, images, seconds, threads)
 
 
-@app.command()
-def review(
-    journal: Annotated[Path, typer.Argument(help="A journal.")],
-    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 8500,
-    reviewer: Annotated[str | None, typer.Option(help="Who reviews.")] = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Draws occlusion maps, where it has no map of its own.")
-    ] = None,
-    as_json: AsJson = False,
-    verbose: Verbose = False,
-) -> None:
-    """Serve the flagged parts of a journal for review in a browser."""
-    with command(as_json, verbose):
-        occluder = None if bundle is None else load("edge", "edge.commands:occluder")(bundle)
-        load("station", "edge.station.serve:serve")(
-            journal, host, port, reviewer, verbose, occluder
-        )
+app.command()(review)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,12 @@ class DataError(QCError):
     kind = "data"
 
 
+class StaleError(QCError):
+    """What a decision was based on has changed since it was shown."""
+
+    kind = "stale"
+
+
 class BundleError(QCError):
     """A bundle is truncated, altered, of another version, or does not replay."""
 

@@ -15,7 +15,6 @@ network drive.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -33,6 +32,7 @@ from qc.journal_images import Durability, ImageKeeper
 from qc.journal_open import open_journal
 from qc.journal_read import Event, Filter, Journal, Row
 from qc.journal_retention import Retention
+from qc.journal_rows import event_row
 from qc.journal_schema import stamp
 from qc.linefile import KeepTable
 from qc.manifest import Manifest
@@ -243,16 +243,7 @@ class JournalWriter:
         return len(self._queue) >= QUEUE or self._bytes >= QUEUE_BYTES
 
     def _event(self, kind: str, detail: Mapping[str, Any]) -> _Entry:
-        try:
-            text = json.dumps(dict(detail), allow_nan=False, sort_keys=True)
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"the detail of event '{kind}' cannot be journaled",
-                where=self.path,
-                expected="what JSON holds",
-                found=error,
-            ) from error
-        return _Entry("events", {"kind": kind, "detail": text, "at": stamp(utc_now())})
+        return _Entry("events", event_row(kind, detail, self.path))
 
     def _bundle(self, manifest: Manifest, runtime: str) -> _Bundle:
         row: dict[str, object] = {

@@ -71,7 +71,7 @@ CREATE TABLE inspections (
 	FOREIGN KEY(bundle_seq) REFERENCES bundles (seq)
 )
 
-CREATE INDEX inspections_captured_at ON inspections (captured_at)
+CREATE INDEX inspections_facts ON inspections (captured_at, seq, verdict, defect_class, source_id, lot, bundle_id, sampled, defect_score)
 
 CREATE INDEX inspections_kept ON inspections (verdict, seq) WHERE image_path IS NOT NULL
 
@@ -90,6 +90,10 @@ CREATE TABLE reviews (
 	defect_class TEXT,
 	note TEXT NOT NULL,
 	at TEXT NOT NULL,
+	role TEXT,
+	"before" TEXT,
+	mask_sha256 TEXT,
+	blind INTEGER,
 	hash BLOB NOT NULL,
 	PRIMARY KEY (seq),
 	FOREIGN KEY(inspection_id) REFERENCES inspections (inspection_id)

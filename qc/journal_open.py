@@ -68,7 +68,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, durability: Durability)
     connection.execute("BEGIN IMMEDIATE")
     if is_blank(connection):
         load("edge", "qc.journal_migrate:create")(connection)
-    elif read_version(connection, path) != SCHEMA_VERSION:
-        load("edge", "qc.journal_migrate:migrate")(connection)
+    elif (version := read_version(connection, path)) != SCHEMA_VERSION:
+        load("edge", "qc.journal_migrate:migrate")(connection, version)
     connection.execute("COMMIT")
     connection.execute(f"PRAGMA synchronous={durability.upper()}")

@@ -10,6 +10,23 @@ from qc.errors import UsageError
 from qc.journal_schema import stamp
 from qc.types import Verdict
 
+_IN_FORCE = (
+    "{r}.decision <> 'REVIEW' AND NOT EXISTS (SELECT 1 FROM reviews l "
+    "WHERE l.inspection_id = {r}.inspection_id AND l.seq > {r}.seq "
+    "AND lower(trim(l.reviewer)) = lower(trim({r}.reviewer)))"
+)
+
+REVIEWED = (
+    "EXISTS (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id "
+    f"AND {_IN_FORCE.format(r='r')})"
+)
+"""Condition on `inspections i`: somebody decided, and has not taken it back."""
+
+STANDING = (
+    f"SELECT max(s.seq) FROM reviews s WHERE {_IN_FORCE.format(r='s')} GROUP BY s.inspection_id"
+)
+"""The reviews that stand: the last of each inspection that nobody took back or replaced."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -20,8 +37,10 @@ class Filter:
         until: captured before this moment.
         lot, part_id, source_id, bundle_id, defect_class: exactly this.
         verdicts: one of these.
-        reviewed: with (True) or without (False) a review.
+        reviewed: with (True) or without (False) a review that is in force.
         after_seq: journaled after the inspection of this number.
+        reviewer: this person reviewed it.
+        decision: what its last review says, OK or NG.
 
     Raises:
         UsageError: a time without its zone.
@@ -37,6 +56,8 @@ class Filter:
     verdicts: Sequence[Verdict] | None = None
     reviewed: bool | None = None
     after_seq: int | None = None
+    reviewer: str | None = None
+    decision: Verdict | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.since, self.until):
@@ -83,8 +104,27 @@ class Filter:
             conditions.append(of_these)
             values += [verdict.value for verdict in self.verdicts]
         if self.reviewed is not None:
-            word = "EXISTS" if self.reviewed else "NOT EXISTS"
-            conditions.append(
-                f"{word} (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id)"
-            )
+            conditions.append(REVIEWED if self.reviewed else f"NOT {REVIEWED}")
+        if (found := self.reviews_sql()) is not None:
+            conditions.append(f"seq IN ({found[0]})")
+            values += found[1]
         return (" WHERE " + " AND ".join(conditions) if conditions else ""), values
+
+    def reviews_sql(self) -> tuple[str, list[object]] | None:
+        """The SELECT of the numbers of the inspections that its reviews let through, if any do."""
+        conditions: list[str] = []
+        values: list[object] = []
+        if self.reviewer is not None:
+            conditions.append(
+                "r.inspection_id IN (SELECT inspection_id FROM reviews WHERE reviewer = ?)"
+            )
+            values.append(self.reviewer)
+        if self.decision is not None:
+            conditions.append("r.decision = ?")
+            values.append(self.decision.value)
+        if not conditions:
+            return None
+        return (
+            "SELECT j.seq FROM reviews r JOIN inspections j ON j.inspection_id = r.inspection_id "
+            f"WHERE r.seq IN ({STANDING}) AND {' AND '.join(conditions)}"
+        ), values

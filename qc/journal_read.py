@@ -1,4 +1,4 @@
-"""The read side of the journal, and the one thing a person may add to it: a review.
+"""The read side of the journal, and what a station may add to it: reviews, and its own events.
 
 Every call opens its own short connection, so one `Journal` serves several threads, also while a
 line writes.
@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from qc.errors import DataError, FaultError
 from qc.journal_chain import TABLES, Chain
 from qc.journal_query import Filter
+from qc.journal_reviews import COLUMNS as REVIEW_COLUMNS
+from qc.journal_reviews import Reviewed, append_review, review_of, reviews_in_order
 from qc.journal_rows import (
     COLUMNS,
     COLUMNS_WITHOUT_MAP,
@@ -25,17 +28,18 @@ from qc.journal_rows import (
     JournaledBundle,
     Row,
     event_of,
+    event_row,
     row_of,
 )
-from qc.journal_schema import BUSY_S, check_schema, stamp
+from qc.journal_schema import BUSY_S, check_schema
 from qc.manifest import Manifest
 from qc.types import Review, Verdict
 
-__all__ = ["Event", "Filter", "Journal", "JournaledBundle", "Row"]
+__all__ = ["Event", "Filter", "Journal", "JournaledBundle", "Reviewed", "Row"]
 
 
 class Journal:
-    """Reads a journal and adds reviews to it.
+    """Reads a journal and adds reviews, and events of the station, to it.
 
     Args:
         path: the journal file.
@@ -160,40 +164,65 @@ class Journal:
     def reviews(self, inspection_id: str) -> list[Review]:
         """The reviews of one inspection, the oldest first."""
         with self.connection() as connection:
-            found = connection.execute(
-                "SELECT inspection_id, reviewer, decision, defect_class, note, at "
-                "FROM reviews WHERE inspection_id = ? ORDER BY seq",
-                [inspection_id],
-            ).fetchall()
-        return [
-            Review(i, r, Verdict(d), c, n, datetime.fromisoformat(a)) for i, r, d, c, n, a in found
-        ]
+            query = f"SELECT {REVIEW_COLUMNS} FROM reviews r WHERE inspection_id = ? ORDER BY seq"
+            found = connection.execute(query, [inspection_id]).fetchall()
+        return [review_of(row, self.path) for row in found]
 
-    def add_review(self, review: Review) -> None:
-        """Append a review.
+    def all_reviews(
+        self, *, before_seq: int | None = None, limit: int | None = None
+    ) -> list[Reviewed]:
+        """The reviews of all inspections, the newest first.
+
+        Args:
+            before_seq: only those before the review of this number; None: all.
+            limit: how many at most; None: all.
+        """
+        with self.connection() as connection:
+            return reviews_in_order(connection, self.path, before_seq=before_seq, limit=limit)
+
+    def reviews_after(self, seq: int) -> list[Reviewed]:
+        """The reviews that were added after the one of number `seq`, the oldest first."""
+        with self.connection() as connection:
+            return reviews_in_order(connection, self.path, after_seq=seq)
+
+    def add_review(self, review: Review, seen: int | None = None) -> None:
+        """Append a review; the journal itself says what was decided `before`.
+
+        Args:
+            review: what was decided.
+            seen: how many reviews of this inspection the person knew of; None: not asked.
 
         Raises:
             DataError: the journal has no such inspection.
+            StaleError: there are more reviews of it than were seen: somebody else was quicker.
             FaultError: it cannot be written.
         """
+        with self._appending() as (connection, chain):
+            append_review(connection, chain, review, seen, self.path)
+
+    def add_event(self, kind: str, detail: Mapping[str, Any]) -> None:
+        """Append what happened at the station, as a line appends what happened to it.
+
+        Args:
+            kind: what, in a word or two.
+            detail: more of it, as JSON holds it.
+
+        Raises:
+            DataError: the detail is nothing that JSON holds.
+            FaultError: it cannot be written.
+        """
+        row = event_row(kind, detail, self.path)
+        with self._appending() as (_, chain):
+            chain.append("events", row)
+
+    @contextmanager
+    def _appending(self) -> Iterator[tuple[sqlite3.Connection, Chain]]:
+        """A transaction that appends beside a line, on the disk at its end; nothing on an error."""
         with self.connection("rw") as connection:
             connection.execute("PRAGMA synchronous=FULL")
             chain = Chain(connection)
             chain.begin()
-            known = "SELECT 1 FROM inspections WHERE inspection_id = ?"
-            if connection.execute(known, [review.inspection_id]).fetchone() is None:
-                raise self._unknown(review.inspection_id)
-            chain.append(
-                "reviews",
-                {
-                    "inspection_id": review.inspection_id,
-                    "reviewer": review.reviewer,
-                    "decision": review.decision.value,
-                    "defect_class": review.defect_class,
-                    "note": review.note,
-                    "at": stamp(review.at),
-                },
-            )
+            yield connection, chain
             connection.execute("COMMIT")
 
     def query(
@@ -243,6 +272,13 @@ class Journal:
     def after(self, seq: int, limit: int = 1000) -> list[Row]:
         """The inspections that were journaled after the one of number `seq`, in that order."""
         return self.query(Filter(after_seq=seq), limit=limit, maps=True)
+
+    def events_before(self, seq: int | None, limit: int) -> list[Event]:
+        """What happened before the event of number `seq` (None: all), the newest first."""
+        query = "SELECT * FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+        with self.connection() as connection:
+            found = connection.execute(query, [2**63 - 1 if seq is None else seq, limit]).fetchall()
+        return [event_of(row, self.path) for row in found]
 
     def events(
         self, kind: str | None = None, *, after_seq: int = 0, limit: int = 100
@@ -294,6 +330,14 @@ class Journal:
         if found is None:
             raise DataError("the journal knows no such bundle", where=self.path, found=bundle_id)
         return self._manifest(bundle_id, found[0])
+
+    def shown(self, row: Row) -> Row:
+        """An inspection as a person may see it: here as it is."""
+        return row
+
+    def part_asked(self, part_id: str) -> str:
+        """The journaled id of a part that a person asks for: here the same."""
+        return part_id
 
     def image_file(self, row: Row) -> Path | None:
         """The kept image of an inspection, or None where it was not kept or is gone."""

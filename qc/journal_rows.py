@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from qc.errors import DataError
+from qc.journal_schema import stamp
 from qc.manifest import Manifest
-from qc.types import FloatArray, Verdict
+from qc.types import FloatArray, Verdict, utc_now
 
 _PLAIN = (
     "seq, inspection_id, frame_id, source_id, part_id, lot, captured_at, verdict, reason, "
@@ -156,3 +158,21 @@ def event_of(found: sqlite3.Row, path: Path) -> Event:
         raise DataError(
             f"event {found['seq']} of the journal is not valid", where=path, found=error
         ) from error
+
+
+def event_row(kind: str, detail: Mapping[str, Any], path: Path) -> dict[str, object]:
+    """The columns of an event of this moment.
+
+    Raises:
+        DataError: the detail is nothing that JSON holds.
+    """
+    try:
+        text = json.dumps(dict(detail), allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"the detail of event '{kind}' cannot be journaled",
+            where=path,
+            expected="what JSON holds",
+            found=error,
+        ) from error
+    return {"kind": kind, "detail": text, "at": stamp(utc_now())}

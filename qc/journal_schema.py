@@ -12,7 +12,7 @@ from pathlib import Path
 from qc.errors import DataError
 
 FORMAT = "attention-qc journal"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_S = 10.0
 """How long a connection waits for another writer (a line, a station) before it gives up."""
 

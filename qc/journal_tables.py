@@ -117,10 +117,17 @@ def journal_tables(schema: str | None = None) -> MetaData:
         _text("defect_class", null=True),
         _text("note"),
         _text("at"),
+        _text("role", null=True),
+        _text("before", null=True),
+        _text("mask_sha256", null=True),
+        Column("blind", Integer),
     )
     c = inspections.c
-    for name in ("verdict", "lot", "part_id", "captured_at"):
+    for name in ("verdict", "lot", "part_id"):
         Index(f"inspections_{name}", c[name])
+    # what the gallery filters by and the charts count, so that neither reads the wide rows
+    facts = ("verdict", "defect_class", "source_id", "lot", "bundle_id", "sampled", "defect_score")
+    Index("inspections_facts", c.captured_at, c.seq, *(c[name] for name in facts))
     kept = c.image_path.is_not(None)
     Index("inspections_kept", c.verdict, c.seq, sqlite_where=kept, postgresql_where=kept)
     Index("events_kind", events.c.kind)

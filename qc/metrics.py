@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qc.binomial import CONFIDENCE, exact_interval
+
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
-CONFIDENCE = 0.95
 BOOTSTRAPS = 1000
 SHOWN = 0.5
 """A defect is said to be there from this score on, where a part may have several."""
@@ -26,12 +27,7 @@ AUPRO_MAX_FPR = 0.3
 
 def rate_with_interval(count: int, n: int) -> tuple[float | None, tuple[float, float] | None]:
     """A proportion and its exact 95 % interval (Clopper and Pearson, 1934); None of nothing."""
-    if n == 0:
-        return None, None
-    from scipy.stats import binomtest
-
-    interval = binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
-    return count / n, (float(interval.low), float(interval.high))
+    return (count / n if n else None), exact_interval(count, n, CONFIDENCE)
 
 
 def upper_bound(count: int, n: int, confidence: float) -> float:

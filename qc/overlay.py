@@ -208,9 +208,9 @@ def _factor(height: int, width: int) -> int:
 
 
 def _colour_map() -> NDArray[np.uint8]:
-    """RGB of each level `(256, 3)`."""
+    """RGB of each level `(256, 3)`: viridis, which the colour-blind read too, dark to bright."""
     levels = np.arange(256, dtype=np.uint8).reshape(256, 1)
-    return np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, 0, ::-1], np.uint8)
+    return np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1], np.uint8)
 
 
 def _enlarged(level: Level, size_hw: tuple[int, int]) -> Level:

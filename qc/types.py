@@ -227,10 +227,15 @@ class Review:
     Args:
         inspection_id: what was reviewed.
         reviewer: who.
-        decision: OK or NG.
+        decision: OK or NG; REVIEW takes the reviewer's last one back, and the part waits again.
         defect_class: class of the defect where the decision is NG.
         note: free words.
         at: UTC.
+        role: of the reviewer at that moment; None: not known.
+        before: what was decided before: the last decision, or the verdict where there was none;
+            found by the journal.
+        mask_sha256: SHA-256 of the mask file that was drawn, hexadecimal; None: no mask.
+        blind: the reviewer was not shown the decisions before.
     """
 
     inspection_id: str
@@ -239,10 +244,13 @@ class Review:
     defect_class: str | None = None
     note: str = ""
     at: datetime = field(default_factory=utc_now)
+    role: str | None = None
+    before: Verdict | None = None
+    mask_sha256: str | None = None
+    blind: bool = False
 
     def __post_init__(self) -> None:
         _check_utc(self.at, "Review.at")
         _check(bool(self.reviewer.strip()), "Review.reviewer", "a name", repr(self.reviewer))
-        _check(
-            self.decision in (Verdict.OK, Verdict.NG), "Review.decision", "OK or NG", self.decision
-        )
+        known = self.decision in (Verdict.OK, Verdict.NG, Verdict.REVIEW)
+        _check(known, "Review.decision", "OK, NG or REVIEW", self.decision)

@@ -23,7 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import AfterValidator, Field
 
 from edge.message import Message, State, state_bytes
-from edge.sinks._secrets import secret
+from edge.secrets import secret
 from qc.bundle import Bundle
 from qc.errors import DataError, FaultError
 from qc.linefile import Action

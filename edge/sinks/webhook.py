@@ -12,42 +12,24 @@ aside. What says that the receiver, its address or the login is not ready (401, 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import ssl
-import time
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
-import urllib3
 from pydantic import AfterValidator, Field
 
 from edge.message import Message, state_bytes
-from edge.sinks._secrets import secret
+from edge.posting import Poster, http_url
+from edge.secrets import secret
 from qc.bundle import Bundle
-from qc.errors import DataError, FaultError
 from qc.linefile import Action
 from qc.tables import Table
 from qc.types import utc_now
-
-NOT_READY = frozenset({401, 403, 404, 405, 407, 408, 421, 423, 425, 429})
-"""Answers of 4xx that blame the receiver and not the message."""
-
-_MAX_ANSWER = 4096
-
-
-def _http(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
-        raise ValueError("a URL https://host/path without a login is expected")
-    return url
 
 
 class Options(Table):
     """Keys of this sink in a line file; see `Sink`."""
 
-    url: Annotated[str, AfterValidator(_http)]
+    url: Annotated[str, AfterValidator(http_url)]
     secret_env: str = ""
     ca: Path | None = None
     timeout_s: float = Field(default=10.0, gt=0, le=300)
@@ -79,16 +61,8 @@ class Sink:
     ) -> None:
         self.url = url
         self.bundle = bundle
-        self.timeout_s = timeout_s
-        self._secret = secret("secret_env", secret_env)
         self._line = ""
-        try:
-            context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-        except OSError as error:
-            raise FaultError("the authority cannot be read", where=ca, found=error) from error
-        self._pool = urllib3.PoolManager(
-            maxsize=1, retries=False, timeout=urllib3.Timeout(timeout_s), ssl_context=context
-        )
+        self._poster = Poster(url, secret("secret_env", secret_env), ca, timeout_s)
 
     def open(self, line: str, fault_action: Action) -> None:
         """Remember the line's name for `fail_safe`; nothing is sent."""
@@ -101,52 +75,16 @@ class Sink:
             DataError: the receiver refuses this message.
             FaultError: the receiver cannot be reached or is not ready.
         """
-        self._post(message.as_bytes(), {"X-QC-Inspection": message.row.inspection_id})
+        self._poster.post(message.as_bytes(), {"X-QC-Inspection": message.row.inspection_id})
 
     def fail_safe(self, action: Action, why: str) -> None:
         """Post the state "fail_safe"; raises as `write`."""
-        self._post(state_bytes(self._line, "fail_safe", action, why, utc_now()))
+        self._poster.post(state_bytes(self._line, "fail_safe", action, why, utc_now()))
 
     def resume(self) -> None:
         """Post the state "running"; raises as `write`."""
-        self._post(state_bytes(self._line, "running", None, "", utc_now()))
+        self._poster.post(state_bytes(self._line, "running", None, "", utc_now()))
 
     def close(self) -> None:
         """Close the connection."""
-        self._pool.clear()
-
-    def _post(self, body: bytes, more: dict[str, str] | None = None) -> None:
-        headers = {"Content-Type": "application/json", **sign(self._secret, body), **(more or {})}
-        try:
-            answer = self._pool.request(
-                "POST", self.url, body=body, headers=headers, redirect=False, preload_content=False
-            )
-            said = answer.read(_MAX_ANSWER).decode("utf-8", "replace")[:200]
-            answer.close()  # a longer answer costs the connection, a shorter one does not
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise FaultError("there is no answer", where=self.url, found=error) from error
-        if 200 <= answer.status < 300:
-            return
-        at_fault = 400 <= answer.status < 500 and answer.status not in NOT_READY
-        kind = DataError if at_fault else FaultError
-        raise kind(
-            "the receiver did not take it",
-            where=self.url,
-            expected="an answer of 2xx",
-            found=f"{answer.status} {said}".strip(),
-        )
-
-
-def sign(key: str | None, body: bytes, now: float | None = None) -> dict[str, str]:
-    """The headers with the time and, where there is a key, the signature.
-
-    Args:
-        key: the secret, or None.
-        body: what is posted.
-        now: seconds since 1970; None: the present.
-    """
-    stamp = str(int(time.time() if now is None else now))
-    if key is None:
-        return {"X-QC-Timestamp": stamp}
-    mac = hmac.new(key.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    return {"X-QC-Timestamp": stamp, "X-QC-Signature": f"sha256={mac}"}
+        self._poster.close()

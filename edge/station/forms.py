@@ -2,51 +2,95 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import HTTPException, Request
 
+from edge.station.strings import STRINGS, Words
 from qc.types import Verdict
 
 MAX_FORM_BYTES = 64 * 1024
-MAX_NAME, MAX_NOTE = 100, 2000
+MAX_NOTE = 2000
+
+REASONS = ("dust", "light", "tolerance", "outside", "other")
+"""Why a rejected part is OK, in the order of their keys."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What a person typed into the form, kept when it cannot be saved."""
+    """What a person typed into the form, kept when it cannot be saved.
 
-    reviewer: str = ""
+    Args:
+        decision: OK or NG.
+        defect_class: of an NG part; "" for one that the bundle does not know.
+        reason: one of `REASONS`, or "".
+        note: free words.
+        mask: SHA-256 of the mask that goes with it, or "".
+        seen: how many reviews of the part the page showed; None: it did not say.
+        csrf: the token of the page.
+    """
+
     decision: str = ""
     defect_class: str = ""
+    reason: str = ""
     note: str = ""
+    mask: str = ""
+    seen: int | None = None
     csrf: str = ""
 
+    def noted(self) -> str:
+        """The note as it is journaled: an overruling begins with its reason, in English."""
+        if self.decision != "OK" or self.reason not in REASONS:
+            return self.note
+        reason = f"[{STRINGS[f'reason.{self.reason}'][0]}]"
+        return f"{reason} {self.note}".strip()
 
-async def read_form(request: Request) -> Typed:
-    """Read the posted form: urlencoded, small, known fields only."""
+
+async def read_pairs(request: Request, most: int) -> list[tuple[str, str]]:
+    """The fields of a posted form in their order: urlencoded, small, and at most so many."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise HTTPException(415, "The form came in a format that is not read.")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise HTTPException(413, f"The form is larger than {MAX_FORM_BYTES} bytes.")
+    body = await read_body(request, MAX_FORM_BYTES)
     try:
-        pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+        return parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=most)
     except ValueError as error:
         raise HTTPException(400, "The form has too many fields.") from error
-    fields = dict(pairs)
+
+
+async def read_fields(request: Request) -> dict[str, str]:
+    """The fields of a posted form: urlencoded and small."""
+    return dict(await read_pairs(request, 20))
+
+
+async def read_form(request: Request) -> Typed:
+    """The posted form of a decision: known fields only."""
+    fields = await read_fields(request)
+    seen = fields.get("seen", "")
     return Typed(
-        reviewer=" ".join(fields.get("reviewer", "").split()),
         decision=fields.get("decision", ""),
         defect_class=fields.get("defect_class", ""),
+        reason=fields.get("reason", ""),
         note=fields.get("note", "").replace("\r\n", "\n").strip(),
+        mask=fields.get("mask", ""),
+        seen=int(seen) if re.fullmatch(r"[0-9]{1,9}", seen) else None,
         csrf=fields.get("csrf", ""),
     )
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body of a request; refuses (413) one of more bytes than `most`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise HTTPException(413, f"The form is larger than {most} bytes.")
+    return bytes(body)
 
 
 def require_same_origin(request: Request) -> None:
@@ -58,35 +102,45 @@ def require_same_origin(request: Request) -> None:
         raise HTTPException(403, "The form came from another site. Nothing was saved.")
 
 
-def form_problem(typed: Typed, classes: Sequence[str]) -> str | None:
-    """What keeps a form from being saved, in words; None where it is complete."""
-    if not typed.reviewer:
-        return "Not saved: type your name."
-    if len(typed.reviewer) > MAX_NAME or len(typed.note) > MAX_NOTE:
-        return f"Not saved: at most {MAX_NAME} letters of name and {MAX_NOTE} of note."
+def form_problem(typed: Typed, verdict: Verdict, classes: Sequence[str], t: Words) -> str | None:
+    """What keeps a form from being saved, in words; None where it is complete.
+
+    Args:
+        typed: the form.
+        verdict: of the line; OK on a rejected part overrules it, which needs a reason.
+        classes: what the defect may be.
+        t: the person's language.
+    """
+    if len(typed.note) > MAX_NOTE:
+        return t("wrong.note", most=MAX_NOTE)
     if typed.decision not in ("OK", "NG"):
-        return "Not saved: decide OK or NG."
+        return t("wrong.decision")
+    if typed.decision == "OK" and verdict is Verdict.NG and not typed.noted():
+        return t("wrong.no_reason")
+    if typed.decision == "OK" and typed.reason == "other" and not typed.note:
+        return t("wrong.no_reason")
     if typed.decision == "NG" and typed.defect_class not in classes:
         if typed.defect_class:
-            return f"Not saved: the bundle knows no defect class {typed.defect_class!r}."
+            return t("wrong.class", name=repr(typed.defect_class))
         if not typed.note:
-            return "Not saved: choose the defect class, or name the defect in the note."
+            return t("wrong.no_class")
+    if typed.mask and not _DIGEST.fullmatch(typed.mask):
+        return t("wrong.mask")
     return None
 
 
-def buttons(verdict: Verdict) -> list[dict[str, str]]:
+def buttons(verdict: Verdict, t: Words) -> list[dict[str, str]]:
     """The two decisions, and what each means beside the verdict."""
     if verdict in (Verdict.NG, Verdict.OK):
-        labels = {"NG": "It is NG", "OK": "It is OK"}
         return [
             {
                 "decision": decision,
-                "label": "Confirm" if decision == verdict else "Overrule",
-                "meaning": labels[decision],
+                "label": t("confirm" if decision == verdict else "overrule"),
+                "meaning": t(f"it_is_{decision}"),
             }
             for decision in ("NG", "OK")
         ]
     return [
-        {"decision": "NG", "label": "It is NG", "meaning": "reject the part"},
-        {"decision": "OK", "label": "It is OK", "meaning": "accept the part"},
+        {"decision": decision, "label": t(f"it_is_{decision}"), "meaning": t(meaning)}
+        for decision, meaning in (("NG", "reject"), ("OK", "accept"))
     ]

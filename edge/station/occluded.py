@@ -40,18 +40,18 @@ class Occluded:
         if row.bundle_id != self._occluder.bundle_id:
             judged, here = row.bundle_id or "none", self._occluder.bundle_id
             why = f"No occlusion map: bundle {judged} judged this part, and the station has {here}."
-            return own | {"why": f"{own['why']} {why}"}
+            return own | {"why": f"{own['why']} {why}", "key": ""}
         if not asked:
             return own | {"offer": views.picture_file(self._journal, row) is not None}
         try:
             level = self._level(row.inspection_id)
         except QCError as error:
-            return own | {"why": f"No occlusion map: {error.message}"}
+            return own | {"why": f"No occlusion map: {error.message}", "key": ""}
         low, high = SCALE
         drawn = {"shown": True, "why": "", "lo": low, "hi": high, "kind": "occlusion"}
         return own | drawn | {"words": occlusion_words(level).capitalize()}
 
-    def png(self, row: Row) -> bytes:
+    def png(self, row: Row, notice: views.Notice | None = None) -> bytes:
         """The occlusion map as PNG with alpha, of the picture's size.
 
         Raises:
@@ -62,7 +62,7 @@ class Occluded:
         if not facts["offer"]:
             raise DataError(facts["why"] or "there is no occlusion map", where=row.inspection_id)
         height, width = views.read_picture(self._journal, row).shape[:2]
-        return views.layer_png(self._level(row.inspection_id), (height, width))
+        return views.layer_png(self._level(row.inspection_id), (height, width), notice)
 
     def _drawn(self, inspection_id: str) -> Level:
         row = self._journal.get(inspection_id)

@@ -29,12 +29,12 @@ class User:
     Args:
         name: as it stands in each review.
         role: what the person may do.
-        language: "en" or "fr".
+        language: "en" or "fr"; None: what the browser asks for.
     """
 
     name: str
     role: Role
-    language: Literal["en", "fr"] = "en"
+    language: Literal["en", "fr"] | None = None
 
     def may(self, right: Right) -> bool:
         """Whether the role has this right."""

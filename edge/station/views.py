@@ -6,8 +6,7 @@ Numbers that are not finite become None here: JSON has no NaN, and a person is t
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.station.strings import STRINGS, Words
 from qc.errors import DataError, FaultError, QCError
 from qc.imageio import read_image
 from qc.journal import Journal, Row
 from qc.manifest import Manifest
-from qc.overlay import Level, heat_rgba, scale_map
+from qc.overlay import Level, contour, heat_rgba, scale_map
+from qc.reviewed import TAKEN_BACK
 from qc.types import Image, Review, Verdict
 
 FLAGGED = (Verdict.NG, Verdict.REVIEW, Verdict.FAULT)
@@ -29,6 +30,9 @@ FLAGGED = (Verdict.NG, Verdict.REVIEW, Verdict.FAULT)
 
 REVIEWED = {"waiting": False, "reviewed": True, "all": None}
 """Tab of the queue -> the journal's filter."""
+
+Notice = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""What is drawn into every layer `(H, W, 4)` of a station for research."""
 
 _THUMB_HW = (348, 464)
 
@@ -48,7 +52,7 @@ def part_facts(journal: Journal, row: Row) -> dict[str, Any]:
         "lot": row.lot,
         "frame_id": row.frame_id,
         "source_id": row.source_id,
-        "captured_at": _utc(row.captured_at),
+        "captured_at": utc_text(row.captured_at),
         "local_time": _local(row.captured_at),
         "verdict": row.verdict.value,
         "reason": row.reason,
@@ -70,7 +74,8 @@ def review_facts(review: Review) -> dict[str, Any]:
         "decision": review.decision.value,
         "defect_class": review.defect_class,
         "note": review.note,
-        "at": _utc(review.at),
+        "mask_sha256": review.mask_sha256,
+        "at": utc_text(review.at),
         "local_time": _local(review.at),
     }
 
@@ -92,16 +97,17 @@ def manifest_of(journal: Journal, row: Row) -> Manifest | None:
 
 def map_facts(row: Row, manifest: Manifest | None) -> dict[str, Any]:
     """Whether the map can be shown, on which scale, or why not."""
-    why = ""
+    key = ""
     if row.evidence is None:
-        why = "No map: the model gave none for this part."
+        key = "map.no_map"
     elif not np.isfinite(row.evidence).all():
-        why = "No map: it holds numbers that are not finite."
+        key = "map.not_finite"
     elif manifest is None:
-        why = "No map: the journal does not hold the bundle's scale."
-    if why or manifest is None:
-        return {"shown": False, "why": why, "lo": None, "hi": None}
-    return {"shown": True, "why": "", "lo": manifest.overlay.lo, "hi": manifest.overlay.hi}
+        key = "map.no_scale"
+    if key or manifest is None:
+        return {"shown": False, "why": STRINGS[key][0], "key": key, "lo": None, "hi": None}
+    lo, hi = manifest.overlay.lo, manifest.overlay.hi
+    return {"shown": True, "why": "", "key": "", "lo": lo, "hi": hi}
 
 
 def score_rows(row: Row, manifest: Manifest | None) -> list[dict[str, Any]]:
@@ -142,26 +148,9 @@ def defect_classes(row: Row, manifest: Manifest | None) -> list[str]:
     return [row.defect_class] if row.defect_class else []
 
 
-def next_waiting(journal: Journal, after: Row | None = None) -> Row | None:
-    """The next flagged part without a review: newest first, then round again from the newest.
-
-    Args:
-        journal: the journal.
-        after: where the person stands now; it is not given back.
-    """
-    total = journal.count(FLAGGED, False)
-
-    def at(index: int) -> Row | None:
-        found = journal.rows(verdicts=FLAGGED, reviewed=False, limit=1, offset=index)
-        return found[0] if found else None
-
-    def age(index: int) -> int:
-        row = at(index)
-        return -row.seq if row else 1  # the queue became shorter meanwhile: behind everything
-
-    place = bisect_right(range(total), -after.seq, key=age) if after else 0
-    row = (at(place) if place < total else None) or at(0)
-    return None if row is None or (after and row.seq == after.seq) else row
+def severities(manifest: Manifest | None) -> dict[str, str]:
+    """Class -> how grave a defect it is."""
+    return {known.name: known.severity for known in manifest.classes} if manifest else {}
 
 
 def picture_file(journal: Journal, row: Row) -> Path | None:
@@ -199,8 +188,10 @@ def picture_png(journal: Journal, row: Row, *, thumb: bool = False) -> bytes:
     return _png(image[..., ::-1])
 
 
-def heat_png(journal: Journal, row: Row, manifest: Manifest | None) -> bytes:
-    """The heat layer as PNG with alpha, of the picture's size.
+def level_of(
+    journal: Journal, row: Row, manifest: Manifest | None
+) -> tuple[Level, tuple[int, int]]:
+    """The map on the bundle's scale, and the picture's height and width.
 
     Raises:
         DataError: there is no map, or its scale is not known.
@@ -212,13 +203,32 @@ def heat_png(journal: Journal, row: Row, manifest: Manifest | None) -> bytes:
     height, width = manifest.preprocess.size_hw
     if file is not None:
         height, width = read_image(file).shape[:2]
-    level = scale_map(row.evidence, manifest.overlay.lo, manifest.overlay.hi)
-    return layer_png(level, (height, width))
+    return scale_map(row.evidence, manifest.overlay.lo, manifest.overlay.hi), (height, width)
 
 
-def layer_png(level: Level, size_hw: tuple[int, int]) -> bytes:
+def layer_png(level: Level, size_hw: tuple[int, int], notice: Notice | None = None) -> bytes:
     """A map as PNG with alpha, of so many pixels."""
-    return _png(heat_rgba(level, size_hw)[..., [2, 1, 0, 3]])
+    return _layer(heat_rgba(level, size_hw), notice)
+
+
+def contour_png(level: Level, size_hw: tuple[int, int], notice: Notice | None = None) -> bytes:
+    """The outline of what is hot as PNG with alpha: white with a dark edge."""
+    rgba = np.zeros((*size_hw, 4), np.uint8)
+    width = max(1, round(max(size_hw) / 600))
+    outlines = contour(level, size_hw)
+    cv2.drawContours(rgba, outlines, -1, (12, 12, 14, 255), 3 * width)
+    cv2.drawContours(rgba, outlines, -1, (255, 255, 255, 255), width)
+    return _layer(rgba, notice)
+
+
+def mask_png(mask: NDArray[np.bool_]) -> bytes:
+    """A mask `(H, W)` as PNG: white where the defect is, clear elsewhere."""
+    rgba = np.repeat((mask.astype(np.uint8) * np.uint8(255))[..., None], 4, axis=2)
+    return _layer(rgba, None)
+
+
+def _layer(rgba: NDArray[np.uint8], notice: Notice | None) -> bytes:
+    return _png((notice(rgba) if notice else rgba)[..., [2, 1, 0, 3]])
 
 
 def scale_png() -> bytes:
@@ -234,8 +244,8 @@ def _png(bgr: NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def saved_words(journal: Journal, inspection_id: str | None) -> str | None:
-    """What was saved last for an inspection, in words; None where there is nothing to tell."""
+def saved_facts(journal: Journal, inspection_id: str | None) -> dict[str, str] | None:
+    """What was saved last for an inspection; None where there is nothing to tell."""
     if not inspection_id:
         return None
     try:
@@ -243,9 +253,19 @@ def saved_words(journal: Journal, inspection_id: str | None) -> str | None:
         review = journal.reviews(inspection_id)[-1]
     except (QCError, IndexError):
         return None  # an old or invented address; the review itself stands on the part's page
-    name = row.part_id or f"frame {row.frame_id}"
     kind = f" {review.defect_class}" if review.defect_class else ""
-    return f"{name} is {review.decision}{kind}, by {review.reviewer}"
+    return {
+        "key": "taken_back" if review.decision is TAKEN_BACK else "saved",
+        "name": row.part_id or row.frame_id,
+        "decision": f"{review.decision}{kind}",
+        "reviewer": review.reviewer,
+        "undo": f"{part_href(inspection_id)}/undo",
+    }
+
+
+def saved_words(saved: dict[str, str] | None, t: Words) -> str:
+    """The same in words."""
+    return t(saved["key"], **{k: v for k, v in saved.items() if k != "key"}) if saved else ""
 
 
 def _finite(value: float | None) -> float | None:
@@ -256,7 +276,8 @@ def _finite_values(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: _finite(value) for name, value in values.items()}
 
 
-def _utc(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
+    """A time as pages and JSON say it: UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 

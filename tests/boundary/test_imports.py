@@ -33,7 +33,7 @@ EDGE_MAY = {
     *("qc", "edge", "numpy", "cv2", "pydantic", "pydantic_core", "typer", "rich"),
     *("ai_edge_litert", "tflite_runtime", "onnxruntime", "psutil"),
     *("fastapi", "starlette", "uvicorn", "jinja2", "markupsafe", "anyio", "prometheus_client"),
-    *("serial", "paho", "asyncua", "pymodbus", "urllib3"),
+    *("serial", "paho", "asyncua", "pymodbus", "urllib3", "argon2", "cryptography"),
 }
 """Outside the standard library, the edge may import these and nothing else."""
 

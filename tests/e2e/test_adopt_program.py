@@ -137,7 +137,7 @@ def test_the_station_draws_one_of_what_a_line_judged(
     ran = done(qc("run", line, "--json"))
     assert (ran["ok"], ran["ng"]) == (12, 12)
     station = testclient.TestClient(
-        create_app(tmp_path / "journal.sqlite", occluder=occluder(bundle))
+        create_app(tmp_path / "journal.sqlite", "Ann", occluder=occluder(bundle))
     )
     parts = station.get("/api/parts").json()["parts"]
     (href,) = (part["href"] for part in parts if part["name"] == "hole_lot00_0003")

@@ -7,9 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+from toy_line import inspection
 
 from qc.imageio import write_png
+from qc.journal import JournalWriter
+from qc.journal_chain import Chain
 from qc.manifest import Manifest
+from qc.types import Verdict
 
 AT = "2025-03-04T09:30:00.000000+00:00"
 _TABLES = {
@@ -62,3 +66,25 @@ def make_version_1(path: Path, manifest: Manifest) -> None:
             connection.execute("INSERT INTO drops VALUES (?, 'toy', 'd', 'full', ?)", [n, AT])
         review = [1, "i2", "Ann", "NG", "scratch", "", AT]
         connection.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?, ?, ?)", review)
+
+
+def make_version_2(path: Path, manifest: Manifest) -> None:
+    """i1 with a review; as version 2 wrote it: the columns of version 3 are not there."""
+    with JournalWriter(path, manifest, "toy") as writer:
+        writer.put(inspection("i1", Verdict.NG))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        chain = Chain(connection)
+        chain.begin()
+        row = {"inspection_id": "i1", "reviewer": "Ann", "decision": "OK", "note": "", "at": AT}
+        chain.append("reviews", row | {"defect_class": None})
+        for name in ("role", "before", "mask_sha256", "blind"):
+            connection.execute(f"ALTER TABLE reviews DROP COLUMN {name}")
+        connection.execute("DROP INDEX inspections_facts")
+        connection.execute("CREATE INDEX inspections_captured_at ON inspections (captured_at)")
+        connection.execute("DROP TRIGGER meta_no_update")
+        connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+        connection.execute(
+            "CREATE TRIGGER meta_no_update BEFORE UPDATE ON meta "
+            "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+        )
+        connection.execute("COMMIT")

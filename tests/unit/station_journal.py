@@ -99,7 +99,7 @@ def token(client: TestClient, inspection_id: str = "i-2") -> str:
 
 
 def post(client: TestClient, inspection_id: str = "i-2", **change: str | None):  # type: ignore[no-untyped-def]
-    fields = {"reviewer": "Ann", "decision": "NG", "defect_class": "scratch", "note": ""}
+    fields = {"decision": "NG", "defect_class": "scratch", "note": ""}
     fields |= {"csrf": token(client)} | change
     data = {name: value for name, value in fields.items() if value is not None}
     return client.post(f"/part/{inspection_id}", data=data, headers=SAME)

@@ -145,7 +145,11 @@ def test_a_second_review_is_a_second_row(path: Path, opened: Callable[..., Journ
     journal = Journal(path)
     journal.add_review(first)
     journal.add_review(second)
-    assert journal.reviews("a") == [first, second] and journal.get("a").n_reviews == 2
+    told = [
+        dataclasses.replace(first, before=Verdict.NG),
+        dataclasses.replace(second, before=Verdict.NG),
+    ]
+    assert journal.reviews("a") == told and journal.get("a").n_reviews == 2
     assert journal.reviews("b") == []
     with pytest.raises(DataError, match="no such inspection; found b"):
         journal.add_review(Review("b", "Ann", Verdict.OK))
@@ -271,7 +275,7 @@ def test_another_schema_is_refused(path: Path, opened: Callable[..., JournalWrit
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     for attempt in (lambda: Journal(path), opened):
         with pytest.raises(
-            DataError, match=r"newer program .*expected version 2; found version 99"
+            DataError, match=r"newer program .*expected version 3; found version 99"
         ):
             attempt()
 

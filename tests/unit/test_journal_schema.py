@@ -84,7 +84,7 @@ def old(tmp_path: Path) -> Path:
 
 def test_a_reader_names_the_way_to_take_an_old_journal_over(old: Path) -> None:
     before = old.read_bytes()
-    with pytest.raises(DataError, match=r"`qc journal migrate`.*version 2; found version 1"):
+    with pytest.raises(DataError, match=r"`qc journal migrate`.*version 3; found version 1"):
         Journal(old)
     assert old.read_bytes() == before
 
@@ -104,7 +104,7 @@ def test_an_old_journal_is_taken_over_with_all_its_rows(old: Path, tmp_path: Pat
     (event,) = journal.events()
     counts = {"bundles": 1, "inspections": 3, "drops": 2, "reviews": 1}
     assert event.kind == "migrated"
-    assert event.detail == {"from": 1, "to": 2, "rows": counts, "numbers_missing": 0}
+    assert event.detail == {"from": 1, "to": 3, "rows": counts, "numbers_missing": 0}
     outcome = verify_journal(old, images=True)
     assert outcome.ok and outcome.rows == {**counts, "bundles": 2, "inspections": 4, "events": 1}
     with closing(sqlite3.connect(old)) as connection:

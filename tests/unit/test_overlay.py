@@ -65,11 +65,14 @@ def test_alpha_of_constant_heat(level: int, alpha: int) -> None:
     assert len(np.unique(heat.reshape(-1, 4), axis=0)) == 1
 
 
-def test_hot_is_red_and_middle_is_green() -> None:
-    hot = heat_rgba(np.full((1, 1), 240, np.uint8), (1, 1))[0, 0]
-    middle = heat_rgba(np.full((1, 1), 128, np.uint8), (1, 1))[0, 0]
-    assert hot[0] > 2 * hot[1] and hot[0] > 2 * hot[2]
-    assert middle[1] > middle[0] and middle[1] > middle[2]
+def test_hot_is_yellow_and_brighter_at_every_step() -> None:
+    """Viridis: the order of the levels is that of the brightness, which no eye mistakes."""
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    colours = heat_rgba(levels, (1, 256))[0, :, :3].astype(float)
+    luma = colours @ (0.2126, 0.7152, 0.0722)
+    assert (np.diff(luma) > -1).all() and luma[-1] - luma[0] > 150
+    hot = colours[-1]
+    assert hot[0] > 3 * hot[2] and hot[1] > 3 * hot[2]
 
 
 def test_heat_is_linear_between_cell_centres() -> None:

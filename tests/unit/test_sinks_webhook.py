@@ -19,6 +19,7 @@ from toy_line import wait_until
 from toy_outbox import ids, journal_rows, messages, outbox
 
 from edge import outbox as module
+from edge import posting
 from edge.sinks import webhook
 from qc.errors import DataError, FaultError, RecipeError, UsageError
 from qc.tables import read_table
@@ -125,10 +126,10 @@ def test_each_part_is_posted_and_signed(receiver: Receiver, path: Path) -> None:
 
 def test_the_signature_by_hand() -> None:
     """echo -n '1700000000.{"a":1}' | openssl dgst -sha256 -hmac key"""
-    found = webhook.sign("key", b'{"a":1}', now=1_700_000_000.9)
+    found = posting.sign("key", b'{"a":1}', now=1_700_000_000.9)
     mac = "a438e398bfafc57e4396bb7fc2304422f0f768e965d073ca313cb52e22e6ad03"
     assert found == {"X-QC-Timestamp": "1700000000", "X-QC-Signature": f"sha256={mac}"}
-    assert webhook.sign(None, b"", now=1.0) == {"X-QC-Timestamp": "1"}
+    assert posting.sign(None, b"", now=1.0) == {"X-QC-Timestamp": "1"}
 
 
 def test_the_state_is_posted_too(receiver: Receiver) -> None:

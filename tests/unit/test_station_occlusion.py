@@ -46,11 +46,11 @@ def book(tmp_path: Path) -> Path:
 
 def client(book: Path, predictor: Any) -> TestClient:
     occluder = Occluder(manifest(bundle_id=ID), lambda: predictor)
-    return TestClient(create_app(book, occluder=occluder))
+    return TestClient(create_app(book, "Ann", occluder=occluder))
 
 
 def test_nothing_is_offered_without_a_bundle(book: Path) -> None:
-    station = TestClient(create_app(book))
+    station = TestClient(create_app(book, "Ann"))
     for page in (station.get("/part/i-1").text, station.get("/part/i-1?occlusion=true").text):
         assert PLAIN in page
         assert "ccl" not in page and 'id="heat"' not in page

@@ -1,10 +1,10 @@
 """Layout of a journal: reviewed inspections become samples again, with the decision as the label.
 
 PATH is the journal file. A sample is an inspection whose image was kept and that a person has
-reviewed. Of one reviewer the latest decision counts: OK gives the class `good`, NG the class of its
-defect, or `defect` where none was named. Reviewers who disagree leave no sample but an error for
-the audit; NG without a class agrees with any NG. The group is the lot, else the part, else the
-inspection itself.
+reviewed. Of one reviewer the latest decision counts, unless it was taken back: OK gives the class
+`good`, NG the class of its defect, or `defect` where none was named, and the mask that was drawn.
+Reviewers who disagree leave no sample but an error for the audit; NG without a class agrees with
+any NG. The group is the lot, else the part, else the inspection itself.
 
 What a line keeps and people review is no fair sample of its parts: most of it was flagged. Such
 samples are for training; measure with them and the figures are of the flagged parts alone.
@@ -20,7 +20,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from qc.errors import DataError, FaultError, QCError
+from qc.journal_masks import kept_mask
 from qc.journal_read import Journal, Row
+from qc.reviewed import Settled, settled
 from qc.types import Review, Sample, Verdict
 from training.datasets._annotated import GOOD, Scan
 
@@ -95,10 +97,10 @@ def scan(path: Path, options: Options | None = None) -> Scan:
                 continue
             _check_texts(row.inspection_id, row.lot, row.part_id, row.image_path)
             reviews, image = journal.reviews(row.inspection_id), journal.image_file(row)
-            _check_texts(*(text for r in reviews for text in (r.reviewer, r.defect_class)))
+            texts = ((r.reviewer, r.defect_class, r.mask_sha256) for r in reviews)
+            _check_texts(*(text for told_texts in texts for text in told_texts))
             try:
-                where = f"{path} inspection {row.inspection_id}"
-                scan.samples.append(_sample(row, reviews, image, told, where))
+                scan.samples.append(_sample(row, reviews, image, told, journal))
             except DataError as error:
                 scan.note(row.inspection_id, error)
     if unkept:
@@ -139,29 +141,29 @@ def _check_texts(*texts: object) -> None:
 
 
 def _sample(
-    row: Row, reviews: list[Review], image: Path | None, told: Options, where: str
+    row: Row, reviews: list[Review], image: Path | None, told: Options, journal: Journal
 ) -> Sample:
-    """The sample of one inspection; raises DataError where its reviews or its image give none."""
-    label = _label(reviews, told, where)
+    """The sample of one inspection; raises DataError where its reviews or its files give none."""
+    where = f"{journal.path} inspection {row.inspection_id}"
+    decided = settled(reviews, where)
+    label = _label(decided, told, where)
     if image is None:
         expected = f"{row.image_path} in the journal's folder"
         raise DataError("the image is gone", where=where, expected=expected)
+    mask = None
+    if decided is not None and decided.mask_sha256 is not None:
+        mask = kept_mask(journal.path, row.inspection_id, decided.mask_sha256)
     group = row.lot or row.part_id or row.inspection_id
-    return Sample(row.inspection_id, image, (label,), group=group)
+    return Sample(row.inspection_id, image, (label,), mask_path=mask, group=group)
 
 
-def _label(reviews: list[Review], told: Options, where: str) -> str:
+def _label(decided: Settled | None, told: Options, where: str) -> str:
     """The class that the latest decisions of all reviewers agree on."""
-    latest = {review.reviewer.strip().casefold(): review for review in reviews}
-    decisions = {review.decision for review in latest.values()}
-    named = {r.defect_class for r in latest.values() if r.decision is Verdict.NG and r.defect_class}
-    if len(decisions) > 1 or len(named) > 1:
-        said = [f"{r.reviewer}: {r.decision} {r.defect_class or ''}" for r in latest.values()]
-        found = ", ".join(text.strip() for text in said)
-        raise DataError("reviewers disagree", where=where, expected="one decision", found=found)
-    if decisions == {Verdict.OK}:
+    if decided is None:
+        raise DataError("every review was taken back meanwhile", where=where)
+    if decided.decision is Verdict.OK:
         return told.good
-    label = next(iter(named), None) or told.defect
+    label = decided.defect_class or told.defect
     if label == told.good:
         expected = f"another class than '{told.good}' (option good)"
         raise DataError("NG with the class of good parts", where=where, expected=expected)

@@ -27,7 +27,7 @@ from qc.journal_masks import mask_file, masks_folder, store_mask
 from qc.linefile import KeepTable
 from qc.reviewed import undone
 from qc.types import Review, Verdict
-from training.datasets import load_samples
+from training.datasets import load_samples, reviewed
 
 SAMPLED = next(f"i-{n}" for n in range(100, 9999) if is_sampled(f"i-{n}", 0.02))
 """A passed part that the default share of 2 % draws."""
@@ -154,7 +154,7 @@ def test_undo_is_a_row_that_restores(client: TestClient, path: Path) -> None:
     assert answer["saved"] == "Taken back by Ann: P-4 waits again"
     assert [r.decision.value for r in Journal(path).reviews("i-4")] == ["NG", "REVIEW"]
     assert order.count(Journal(path), False) == 5
-    assert load_samples(path)[1] == []
+    assert list(reviewed.samples(path)) == []
     client.post("/part/i-4/undo", data=undo, headers=SAME)  # undoing that decides again
     assert Journal(path).reviews("i-4")[-1].defect_class == "scratch"
     Journal(path).add_review(Review("i-4", "Bob", Verdict.NG, "scratch"))
@@ -237,9 +237,9 @@ def test_the_zip_is_what_training_reads(client: TestClient, path: Path, tmp_path
     assert b"i-1: its picture was not kept" in zipped.read("LEFT_OUT.txt")
     zipped.extractall(tmp_path / "set")
     name, samples = load_samples(tmp_path / "set")
-    reviewed = load_samples(path)[1]
+    decided = load_samples(path)[1]
     assert name == "class_folders"
-    assert {(s.labels, s.group) for s in samples} == {(s.labels, s.group) for s in reviewed}
+    assert {(s.labels, s.group) for s in samples} == {(s.labels, s.group) for s in decided}
     with_mask = [s for s in samples if s.mask_path]
     assert [s.sample_id for s in with_mask] == ["scratch/i-3.png"]
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from fastapi import Request
 
+from edge.station.strings_people import PEOPLE
 from edge.station.users import User
 
 Language = Literal["en", "fr"]
@@ -272,6 +273,9 @@ STRINGS: dict[str, tuple[str, str]] = {
     "keys.window": ("grey window: drag for level and width", "fenêtre de gris : glisser la souris"),
     "keys.help": ("this page", "cette page"),
 }
+
+
+STRINGS.update(PEOPLE)
 
 
 class Words:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import uvicorn
-from browser.test_station_browser import CHROMIUM, make_manifest, plates
+from browser.test_station_browser import CHROMIUM, HOT_YX, make_manifest, plates
 
 from edge.station.app import create_app
 from qc.imageio import read_mask
@@ -154,6 +154,24 @@ def test_a_brushed_mask_is_there_after_a_restart_and_in_the_data_set(
         zipped = zipfile.ZipFile(io.BytesIO(urlopen(f"{url}/reviewed.zip").read()))
     names = [n for n in zipped.namelist() if n.endswith("_mask.png")]
     assert names == [f"{review.defect_class}/p-00_mask.png"]
+
+
+def test_heat_lies_where_the_evidence_is(browser: webdriver.Chrome, path: Path) -> None:
+    """The middle of the drawn stain must turn green on screen, and a far corner stay grey."""
+    with serving(path) as url:
+        browser.get(f"{url}/part/p-00")
+        until(lambda: browser.find_elements(By.ID, "marks"))
+        until(lambda: browser.execute_script("return document.getElementById('heat').complete"))
+        data = np.frombuffer(browser.get_screenshot_as_png(), np.uint8)
+        box = browser.find_element(By.ID, "base").rect
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32)
+    top, left = round(box["y"]), round(box["x"])
+    height, width = round(box["height"]), round(box["width"])
+    shown = image[top : top + height, left : left + width]
+    green = cv2.blur(shown[..., 1] - shown[..., 2], (25, 25))  # viridis over grey: less red
+    y, x = np.unravel_index(np.argmax(green), green.shape)
+    assert abs(x - HOT_YX[1] * width) < width / 14 and abs(y - HOT_YX[0] * height) < height / 14
+    assert np.abs(green[int(0.75 * height), int(0.2 * width)]) < 5 < green.max()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,15 +19,13 @@ async function fetched(href) {
   const wanted = [...page.querySelectorAll(".whole img[src]")];
   if (remembered("contour", "off") === "on") {
     const contour = page.getElementById("contour");
-    if (contour) contour.src = contour.dataset.src;
+    if (contour) contour.setAttribute("src", contour.dataset.src);
     if (contour) wanted.push(contour);
   }
-  await Promise.all(wanted.map(async (image) => {
-    const loaded = new Image();
-    for (const { name, value } of image.attributes) loaded.setAttribute(name, value);
-    image.replaceWith(loaded);
-    await loaded.decode().catch(() => null); // a picture that is gone says so by its alt text
-  }));
+  // kept with the page: while this document holds a picture, the next element with its address
+  // shows it at once. A parsed page is no place to load one: nothing is loaded there.
+  page.pictures = wanted.map((image) => Object.assign(new Image(), { src: image.getAttribute("src") }));
+  await Promise.all(page.pictures.map((picture) => picture.decode().catch(() => null)));
   return page;
 }
 

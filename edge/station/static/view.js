@@ -108,7 +108,7 @@ export function openPicture() {
 
   function showContour(on) {
     if (!contour) return;
-    if (on && !contour.src) contour.src = contour.dataset.src;
+    if (on && !contour.hasAttribute("src")) contour.src = contour.dataset.src;
     contour.hidden = !on;
     press("t-contour", on);
     remember("contour", on ? "on" : "off");

@@ -163,7 +163,8 @@ def test_heat_lies_where_the_evidence_is(browser: webdriver.Chrome, path: Path) 
         until(lambda: browser.find_elements(By.ID, "marks"))
         until(lambda: browser.execute_script("return document.getElementById('heat').complete"))
         data = np.frombuffer(browser.get_screenshot_as_png(), np.uint8)
-        box = browser.find_element(By.ID, "base").rect
+        rect = "return document.getElementById('base').getBoundingClientRect().toJSON()"
+        box = browser.execute_script(rect)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32)
     top, left = round(box["y"]), round(box["x"])
     height, width = round(box["height"]), round(box["width"])

@@ -33,6 +33,7 @@ from qc.console import Command, stderr
 from qc.errors import FaultError, UsageError
 from qc.imageio import write_png
 from qc.journal import JournalWriter
+from qc.journal_images import Durability
 from qc.preprocess import apply
 from qc.replay import Predictor
 from qc.types import Frame, Image, Inspection, Prediction
@@ -159,7 +160,13 @@ def bare_rate(bundle: Bundle, predictor: Predictor, paths: Sequence[Path], count
 
 
 def line_rate(
-    bundle: Bundle, predictor: Predictor, source: Source, count: int, folder: Path, times: Times
+    bundle: Bundle,
+    predictor: Predictor,
+    source: Source,
+    count: int,
+    folder: Path,
+    times: Times,
+    durability: Durability = "full",
 ) -> Rate:
     """The rate of the real line, from its first frame until all is journaled and told.
 
@@ -168,6 +175,7 @@ def line_rate(
         count: frames that the source gives.
         folder: new; for journal, pictures and overlays.
         times: told of each inspection.
+        durability: of the journal.
 
     Raises:
         FaultError: a frame was lost, or judged as none.
@@ -189,7 +197,9 @@ def line_rate(
             watches.append(Watch(count))
             return iter(source)
 
-    journal = JournalWriter(folder / "journal.db", bundle.manifest, predictor.runtime)
+    journal = JournalWriter(
+        folder / "journal.db", bundle.manifest, predictor.runtime, durability=durability
+    )
     overlays = FolderSink(folder / "overlays", bundle)
     with journal:
         report = Line(

@@ -128,7 +128,7 @@ class _Part:
             return self.page(None, self.t("wrong.undo"), 409)
 
         def save() -> Review:
-            self.journal.add_review(back, len(reviews))
+            self.station.add(back, len(reviews))
             return back
 
         return self._saving(save, None)

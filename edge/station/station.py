@@ -150,10 +150,24 @@ class Station:
             mask_sha256=mask_sha256,
             blind=self.blind(request, inspection_id),
         )
+        self.add(review, seen)
+        return review
+
+    def add(self, review: Review, seen: int | None = None) -> None:
+        """Journal a review, and tell of it; decisions and what takes them back go this way.
+
+        Args:
+            review: of a person who may review.
+            seen: how many reviews of the part the person knew of; None: not asked.
+
+        Raises:
+            DataError: the journal has no such inspection.
+            StaleError: somebody else decided on it meanwhile.
+            FaultError: the journal cannot be written.
+        """
         self.journal.add_review(review, seen)
         if self.on_decided is not None:
-            self.on_decided(self.journal.get(inspection_id), review)
-        return review
+            self.on_decided(self.journal.get(review.inspection_id), review)
 
     def error(self, request: Request, status: int, message: str, kind: str) -> Response:
         """A refusal or a failure: a page for a person, JSON for a program."""

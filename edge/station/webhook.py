@@ -16,6 +16,7 @@ from edge.posting import Poster, http_url
 from edge.secrets import secret
 from qc.errors import DataError, FaultError, UsageError
 from qc.journal import Row
+from qc.reviewed import TAKEN_BACK
 from qc.types import Review, utc_now
 
 DEPTH = 1000
@@ -28,7 +29,7 @@ _STOP_S = 5.0
 
 
 def decision_bytes(row: Row, review: Review) -> bytes:
-    """What is posted of one decision."""
+    """What is posted of one decision, or of taking one back (`taken_back`, decision REVIEW)."""
     facts: dict[str, Any] = {
         "kind": "decision",
         "inspection_id": row.inspection_id,
@@ -39,6 +40,7 @@ def decision_bytes(row: Row, review: Review) -> bytes:
         "verdict": row.verdict.value,
         "bundle_id": row.bundle_id,
         "decision": review.decision.value,
+        "taken_back": review.decision is TAKEN_BACK,
         "defect_class": review.defect_class,
         "reviewer": review.reviewer,
         "role": review.role,

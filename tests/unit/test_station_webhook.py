@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from unit.station_journal import SAME, write_four
+from unit.station_journal import SAME, copy_of, post, write_four
 from unit.test_station_api import token
 
 from edge.posting import Poster
@@ -69,6 +69,25 @@ def test_each_decision_is_told_after_it_is_journaled(four: Path) -> None:
     wanted = {"kind": "decision", "inspection_id": "i-3", "part_id": "P-3", "verdict": "REVIEW"}
     wanted |= {"decision": "NG", "defect_class": "dent", "reviewer": "Ann", "note": "é"}
     assert {name: found[name] for name in wanted} == wanted
+
+
+def test_a_decision_that_was_taken_back_is_told_too(four: Path, tmp_path: Path) -> None:
+    told = Told()
+    webhook = Webhook(told, waits_s=QUICK)
+    webhook.start()
+    client = TestClient(create_app(copy_of(four, tmp_path), "Ann", webhook=webhook))
+    assert post(client, "i-2", decision="OK", defect_class=None, note="shadow").status_code == 200
+    csrf = {"csrf": token(client)}
+    for _ in range(2):  # back, and the decision again
+        assert client.post("/part/i-2/undo", data=csrf, headers=SAME).status_code == 200
+    wait_until(webhook, sent=3)
+    webhook.stop()
+    said = [json.loads(body) for body in told.bodies]
+    assert [(s["decision"], s["taken_back"]) for s in said] == [
+        ("OK", False),
+        ("REVIEW", True),
+        ("OK", False),
+    ]
 
 
 def rows(four: Path, n: int) -> list[tuple[object, Review]]:

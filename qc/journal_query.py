@@ -10,20 +10,21 @@ from qc.errors import UsageError
 from qc.journal_schema import stamp
 from qc.types import Verdict
 
-_IN_FORCE = (
+IN_FORCE = (
     "{r}.decision <> 'REVIEW' AND NOT EXISTS (SELECT 1 FROM reviews l "
     "WHERE l.inspection_id = {r}.inspection_id AND l.seq > {r}.seq "
     "AND lower(trim(l.reviewer)) = lower(trim({r}.reviewer)))"
 )
+"""Condition on `reviews {r}`: the person has neither taken it back nor decided anew."""
 
 REVIEWED = (
     "EXISTS (SELECT 1 FROM reviews r WHERE r.inspection_id = i.inspection_id "
-    f"AND {_IN_FORCE.format(r='r')})"
+    f"AND {IN_FORCE.format(r='r')})"
 )
 """Condition on `inspections i`: somebody decided, and has not taken it back."""
 
 STANDING = (
-    f"SELECT max(s.seq) FROM reviews s WHERE {_IN_FORCE.format(r='s')} GROUP BY s.inspection_id"
+    f"SELECT max(s.seq) FROM reviews s WHERE {IN_FORCE.format(r='s')} GROUP BY s.inspection_id"
 )
 """The reviews that stand: the last of each inspection that nobody took back or replaced."""
 
@@ -39,7 +40,7 @@ class Filter:
         verdicts: one of these.
         reviewed: with (True) or without (False) a review that is in force.
         after_seq: journaled after the inspection of this number.
-        reviewer: this person reviewed it.
+        reviewer: this person decided on it, and has not taken it back.
         decision: what its last review says, OK or NG.
 
     Raises:
@@ -116,7 +117,8 @@ class Filter:
         values: list[object] = []
         if self.reviewer is not None:
             conditions.append(
-                "r.inspection_id IN (SELECT inspection_id FROM reviews WHERE reviewer = ?)"
+                "r.inspection_id IN (SELECT o.inspection_id FROM reviews o WHERE o.reviewer = ? "
+                f"AND {IN_FORCE.format(r='o')})"
             )
             values.append(self.reviewer)
         if self.decision is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from qc.errors import DataError, StaleError
 from qc.journal_chain import Chain
 from qc.journal_schema import stamp
+from qc.reviewed import TAKEN_BACK
 from qc.types import Review, Verdict
 
 COLUMNS = (
@@ -105,7 +106,7 @@ def append_review(
         raise StaleError(
             "another person decided on this part meanwhile"
             if review.blind
-            else f"{earlier[-1][0]} decided {earlier[-1][1]} on this part meanwhile"
+            else _did(*earlier[-1])
             if earlier
             else "the reviews of this part are not those that were shown",
             where=path,
@@ -125,6 +126,12 @@ def append_review(
         "blind": int(review.blind),
     }
     chain.append("reviews", row)
+
+
+def _did(reviewer: str, decision: str) -> str:
+    if decision == TAKEN_BACK:
+        return f"{reviewer} took a decision on this part back meanwhile"
+    return f"{reviewer} decided {decision} on this part meanwhile"
 
 
 def reviews_in_order(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from qc.errors import DataError
+from qc.journal_query import IN_FORCE
 from qc.journal_schema import stamp
 from qc.manifest import Manifest
 from qc.types import FloatArray, Verdict, utc_now
@@ -22,6 +23,8 @@ _PLAIN = (
     "defect_class, defect_score, scores, bundle_id, bundle_seq, timings, sampled, image_path, "
     "image_sha256, (SELECT runtime FROM bundles b WHERE b.seq = i.bundle_seq) runtime, "
     "(SELECT count(*) FROM reviews r WHERE r.inspection_id = i.inspection_id) n_reviews, "
+    "(SELECT count(*) FROM reviews r WHERE r.inspection_id = i.inspection_id "
+    f"AND {IN_FORCE.format(r='r')}) n_decided, "
 )
 COLUMNS = _PLAIN + "map, map_h, map_w"
 """What `row_of` needs, of `inspections i`."""
@@ -39,7 +42,8 @@ class Row:
         timings_ms: durations by name.
         image_path: relative to the journal's folder, or None where the image was not kept.
         evidence: `(h, w)` float32 evidence of `defect_class`, or None: no map, or not asked for.
-        n_reviews: how many reviews stand in the journal.
+        n_reviews: how many reviews stand in the journal, those that take one back among them.
+        n_decided: how many people decided, and have not taken it back.
         bundle_seq: which row of the bundles was in force: manifest, thresholds, runtime. None in
             rows from before version 2 of the journal, like the following.
         runtime: what ran the model.
@@ -64,6 +68,7 @@ class Row:
     image_path: str | None
     evidence: FloatArray | None = field(compare=False, repr=False)
     n_reviews: int
+    n_decided: int
     bundle_seq: int | None = None
     runtime: str | None = None
     image_sha256: str | None = None
@@ -134,6 +139,7 @@ def row_of(found: sqlite3.Row, path: Path) -> Row:
             image_path=found["image_path"],
             evidence=evidence,
             n_reviews=found["n_reviews"],
+            n_decided=found["n_decided"],
             bundle_seq=found["bundle_seq"],
             runtime=found["runtime"],
             image_sha256=found["image_sha256"],

@@ -22,6 +22,7 @@ from qc.journal_query import STANDING, Filter
 from qc.journal_read import Journal
 from qc.journal_rows import COLUMNS_WITHOUT_MAP, Row, row_of
 from qc.journal_schema import stamp
+from qc.reviewed import TAKEN_BACK, person
 from qc.types import Verdict
 
 FEW = 2000
@@ -211,11 +212,12 @@ def judged(journal: Journal, wanted: Filter) -> tuple[list[Judged], dict[str, st
     with journal.connection() as connection:
         found = connection.execute(query, values).fetchall()
     said: dict[tuple[str, str], Judged | None] = {}
-    for part, person, decision, blind, _ in found:
-        said.pop((part, person), None)  # the last of each person stands, in the order of the last
-        taken_back = decision == Verdict.REVIEW
-        one = Judged(part, person, decision == Verdict.NG, blind == 1)
-        said[part, person] = None if taken_back else one
+    names: dict[str, str] = {}
+    for part, reviewer, decision, blind, _ in found:
+        who = names.setdefault(person(reviewer), reviewer)
+        said.pop((part, who), None)  # the last of each person stands, in the order of the last
+        one = Judged(part, who, decision == Verdict.NG, blind == 1)
+        said[part, who] = None if decision == TAKEN_BACK else one
     verdicts = {part: verdict for part, _, _, _, verdict in found}
     return [one for one in said.values() if one is not None], verdicts
 

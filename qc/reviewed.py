@@ -27,19 +27,24 @@ class Settled:
     mask_sha256: str | None = None
 
 
+def person(reviewer: str) -> str:
+    """A name as it tells people apart: the same in capitals and in small letters."""
+    return reviewer.strip().casefold()
+
+
 def in_force(reviews: Sequence[Review]) -> list[Review]:
     """The latest review of each reviewer, without those that took theirs back.
 
     Args:
-        reviews: of one part, the oldest first. A name is the same in capitals and in small letters.
+        reviews: of one part, the oldest first.
 
     Returns:
         The oldest first.
     """
     latest: dict[str, Review] = {}
     for review in reviews:
-        latest.pop(review.reviewer.strip().casefold(), None)
-        latest[review.reviewer.strip().casefold()] = review
+        latest.pop(person(review.reviewer), None)
+        latest[person(review.reviewer)] = review
     return [review for review in latest.values() if review.decision is not TAKEN_BACK]
 
 

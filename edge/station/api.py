@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
 
 from edge.station import views
 from edge.station.queue import Flagged, PageNumber, Show, listing
@@ -20,7 +19,7 @@ def router(station: Station) -> APIRouter:
     def api_parts(
         show: Show = "waiting", verdict: Flagged | None = None, page: PageNumber = 1
     ) -> Response:
-        return JSONResponse(listing(station, show, verdict, page))
+        return station.json(listing(station, show, verdict, page))
 
     @pages.get("/api/parts/{inspection_id}")
     def api_part(request: Request, inspection_id: str) -> Response:
@@ -32,6 +31,6 @@ def router(station: Station) -> APIRouter:
             "map": views.map_facts(row, manifest),
             "reviews": reviews,
         }
-        return JSONResponse(views.part_facts(book, row) | facts)
+        return station.json(views.part_facts(book, row) | facts)
 
     return pages

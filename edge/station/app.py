@@ -41,7 +41,7 @@ from edge.station.forms import require_same_origin
 from edge.station.gate import SAFE, Alone, Gate, is_open
 from edge.station.login import LoginGate
 from edge.station.people import People
-from edge.station.research import ResearchJournal
+from edge.station.research import HEADER, NOTICE, ResearchJournal
 from edge.station.second import Second
 from edge.station.station import HERE, Station
 from qc.errors import DataError, QCError, StaleError, UsageError
@@ -61,7 +61,7 @@ _HEADERS = {
 }
 _PAGES = (
     *(health, login, managing, trail, queue, part, pictures, dataset),
-    *(gallery, charts, agreement, api, api_v1),
+    *(gallery, charts, agreement, api),
 )
 """Each gives its routes with `router(station)`."""
 
@@ -126,7 +126,13 @@ def create_app(
         raise UsageError("either one person reviews alone, or people log in", where=journal)
     book = ResearchJournal(journal) if research else Journal(journal)
     station = Station(
-        book, gate, Second(book, second), occluder, research, webhook.tell if webhook else None
+        book,
+        gate,
+        Second(book, second),
+        occluder,
+        research,
+        webhook.tell if webhook else None,
+        comparer is not None,
     )
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)
     if hosts:
@@ -139,6 +145,8 @@ def create_app(
     ) -> Response:
         response = await run_in_threadpool(_refusal, station, request) or await answer(request)
         response.headers.update(_HEADERS)
+        if research:
+            response.headers[HEADER] = NOTICE
         fresh = "no-cache" if request.url.path.startswith("/static/") else "no-store"
         response.headers.setdefault("Cache-Control", fresh)
         return response
@@ -164,5 +172,7 @@ def create_app(
 
     for pages in _PAGES:
         app.include_router(pages.router(station))
-    app.include_router(compare.router(station, comparer))
+    compared = None if comparer is None else compare.Compared(station, comparer)
+    for two in (compare, api_v1):
+        app.include_router(two.router(station, compared))
     return app

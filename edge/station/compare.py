@@ -106,10 +106,9 @@ def _flip(part: Settled, two: tuple[Opinion, Opinion], right: list[bool]) -> dic
     }
 
 
-def router(station: Station, comparer: Comparer | None) -> APIRouter:
+def router(station: Station, compared: Compared | None) -> APIRouter:
     """The routes of the comparison; without two bundles the page says how to give them."""
     pages = APIRouter(dependencies=[Depends(require("look"))])
-    compared = None if comparer is None else Compared(station, comparer)
 
     @pages.get("/compare")
     def page(request: Request, wanted: Annotated[Asked, Depends(asked)]) -> Response:

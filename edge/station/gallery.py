@@ -77,7 +77,7 @@ def _confirm(station: Station, request: Request, bulk: Bulk) -> HTMLResponse:
         parts=parts,
         bulk=bulk,
         wrong=wrong,
-        again=sum(part["n_reviews"] > 0 for part in parts),
+        again=sum(part["n_decided"] > 0 for part in parts),
         overruled=overruled,
         saved=None,
         refused={},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from edge.station import views
 from edge.station.station import Station
@@ -26,6 +25,6 @@ def router(station: Station) -> APIRouter:
             facts |= {k: counts[k] for k in ("captured", "ok", "ng", "review", "fault")}
             facts |= {"dropped": book.drops(), "waiting": book.count(views.FLAGGED, False)}
             facts |= {"invariant": rule}
-        return JSONResponse(facts, 200 if holds else 503)
+        return station.json(facts, 200 if holds else 503)
 
     return pages

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 
 from edge.station import order, views
 from edge.station.forms import (
@@ -56,7 +56,7 @@ class _Part:
     ) -> Response:
         """The page; with a problem and what was typed, where that could not be saved."""
         if problem and self.wants_json:
-            return JSONResponse({"problem": problem}, status)
+            return self.station.json({"problem": problem}, status)
         row, journal, user = self.row, self.journal, user_of(self.request)
         following = order.following(journal, row)
         reviews = self.station.reviews(self.request, row.inspection_id)
@@ -167,7 +167,7 @@ class _Part:
             "undo": f"{views.part_href(self.row.inspection_id)}/undo",
             "can_undo": review.decision is not TAKEN_BACK,
         }
-        return JSONResponse(facts)
+        return self.station.json(facts)
 
 
 def _keep_mask(part: _Part, data: bytes) -> str:
@@ -217,6 +217,6 @@ def router(station: Station) -> APIRouter:
         data = await read_body(request, MAX_MASK_BYTES)
         drawn = of(request, inspection_id)
         digest = await run_in_threadpool(_keep_mask, drawn, data)
-        return JSONResponse({"mask": digest})
+        return station.json({"mask": digest})
 
     return pages

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Response
+from numpy.typing import NDArray
 
 from edge.station import views
 from edge.station.research import noticed
 from edge.station.station import IMAGE_HEADERS, Station
 from edge.station.users import require
 from qc.imageio import read_image
+from qc.journal import Journal
 from qc.journal_masks import kept_mask
 
 Digest = Annotated[str, Query(pattern="^[0-9a-f]{64}$")]
+
+
+def mask_of(book: Journal, inspection_id: str, sha256: str) -> NDArray[np.bool_]:
+    """A kept mask of a part, `(H, W)`.
+
+    Raises:
+        DataError: there is no such part or mask, or it is not the one that was reviewed.
+    """
+    row = book.get(inspection_id)
+    return np.asarray(read_image(kept_mask(book.path, row.inspection_id, sha256))[..., 0] > 127)
 
 
 def router(station: Station) -> APIRouter:
@@ -51,9 +64,7 @@ def router(station: Station) -> APIRouter:
 
     @pages.get("/part/{inspection_id}/mask.png")
     def mask(inspection_id: str, sha: Digest) -> Response:
-        row = book.get(inspection_id)
-        drawn = read_image(kept_mask(book.path, row.inspection_id, sha))[..., 0] > 127
-        return png(views.mask_png(drawn))
+        return png(views.mask_png(mask_of(book, inspection_id, sha)))
 
     @pages.get("/scale.png")
     def scale() -> Response:

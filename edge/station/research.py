@@ -15,9 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
 from qc.errors import DataError, FaultError
@@ -29,7 +31,20 @@ from qc.types import Verdict
 NOTICE = "NOT FOR DIAGNOSTIC USE"
 """Drawn into every layer, and the name of a file in every export."""
 
+HEADER = "X-QC-Notice"
+"""Header of every answer in research mode; it holds the notice."""
+
 _KEY_BYTES = 32
+
+
+class NoticedJSON(JSONResponse):
+    """JSON of a station for research: every object begins with the notice."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes of the answer."""
+        if isinstance(content, dict):
+            content = {"notice": NOTICE, **content}
+        return super().render(content)
 
 
 def key_file(journal: Path) -> Path:

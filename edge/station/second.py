@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from qc.errors import UsageError
 from qc.journal import Journal
+from qc.reviewed import TAKEN_BACK, person
 from qc.types import Verdict
 
 
@@ -35,9 +36,9 @@ class _Looks:
     blind: set[str] = field(default_factory=set)
 
     def take(self, name: str, decision: Verdict, *, blind: bool) -> None:
-        if decision in (Verdict.OK, Verdict.NG):
+        if decision is not TAKEN_BACK:
             (self.blind if blind else self.open).add(name)
-        else:  # the person took it back
+        else:
             self.open.discard(name)
             self.blind.discard(name)
 
@@ -69,7 +70,7 @@ class Second:
         """The ids that wait for a second look by this person, the longest waiting first."""
         with self._lock:
             self._read()
-            mine = name.casefold()
+            mine = person(name)
             return [part for part, looks in self._looks.items() if looks.wait_for(mine)]
 
     def is_due(self, inspection_id: str, name: str) -> bool:
@@ -79,7 +80,7 @@ class Second:
         with self._lock:
             self._read()
             looks = self._looks.get(inspection_id)
-            return looks is not None and looks.wait_for(name.casefold())
+            return looks is not None and looks.wait_for(person(name))
 
     def _read(self) -> None:
         """Take in the reviews that were added since; a review that was seen is never read again."""
@@ -91,4 +92,4 @@ class Second:
             if not is_chosen(review.inspection_id, self.share):
                 continue
             looks = self._looks.setdefault(review.inspection_id, _Looks())
-            looks.take(review.reviewer.casefold(), review.decision, blind=review.blind)
+            looks.take(person(review.reviewer), review.decision, blind=review.blind)

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from edge.occlusion import Occluder
 from edge.station.gate import Gate
 from edge.station.occluded import Occluded
+from edge.station.research import NoticedJSON
 from edge.station.second import Second
 from edge.station.strings import Words, language_of
 from edge.station.strings_charts import words_of
@@ -36,6 +37,7 @@ class Station:
         occluder: draws occlusion maps on request, for parts that its bundle judged.
         research: pictures of patients: every page says that it is not for diagnostic use.
         on_decided: is told of each decision after it is journaled; does not wait.
+        compares: whether two bundles were given to compare.
     """
 
     def __init__(
@@ -46,12 +48,15 @@ class Station:
         occluder: Occluder | None,
         research: bool = False,
         on_decided: Callable[[Row, Review], None] | None = None,
+        compares: bool = False,
     ) -> None:
         self.journal = journal
         self.gate = gate
         self.second = second
         self.research = research
         self.on_decided = on_decided
+        self.compares = compares
+        self.json: type[JSONResponse] = NoticedJSON if research else JSONResponse
         self.occluded = Occluded(journal, occluder)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -71,8 +76,8 @@ class Station:
             status: of the answer.
             request: that it answers; says who is asking (`user`, or None) and their form token.
             **values: what else the template names; `journal_name`, `counts`, `user`, `csrf`,
-                `login` (whether people log in), `n_second` (parts for a second look), `research`
-                and `t` (the strings in the person's language) are always there.
+                `login` (whether people log in), `n_second` (parts for a second look), `research`,
+                `compares` and `t` (the strings in the person's language) are always there.
         """
         user = getattr(request.state, "user", None)
         values = {
@@ -85,6 +90,7 @@ class Station:
             "w": words_of(request),
             "here": request.url.path,
             "research": self.research,
+            "compares": self.compares,
             "t": Words(language_of(request)),
             **values,
         }
@@ -174,7 +180,7 @@ class Station:
         path = request.url.path
         if path.startswith("/api/") or path == "/health":
             where = {"kind": kind, "message": message, "where": path}
-            return JSONResponse({"error": where}, status)
+            return self.json({"error": where}, status)
         known = status if status in _HEADINGS else "other"
         heading = Words(language_of(request))(f"error.{known}")
         return self.page("error.html", status, request=request, heading=heading, message=message)

@@ -19,6 +19,7 @@ from edge.station.users import require, user_of
 from qc.journal import Journal
 from qc.journal_read import Event, Reviewed
 from qc.journal_verify import verify_journal
+from qc.reviewed import TAKEN_BACK
 
 PAGE = 100
 """Rows on one page, and rows that an export reads at a time."""
@@ -33,6 +34,9 @@ DECISION_COLUMNS = (
     "seq", "at", "reviewer", "role", "inspection_id", "part_id", "lot", "verdict", "before",
     "decision", "defect_class", "note", "mask_sha256", "blind", "hash",
 )  # fmt: skip
+_TELLING = (*("before", "decision", "taken_back", "defect_class", "note", "mask_sha256", "blind"),)
+"""What a second look must not know."""
+
 EVENT_COLUMNS = ("seq", "at", "kind", "detail")
 
 
@@ -46,22 +50,14 @@ def router(station: Station) -> APIRouter:
         request: Request, kind: Kind, before: int | None, status: int = 200, **values: Any
     ) -> HTMLResponse:
         user = user_of(request)
-        rows: list[dict[str, Any]]
-        if kind == "decisions":
-            found = book.all_reviews(before_seq=before, limit=PAGE)
-            rows = [decision_facts(item) for item in found]
-            for row in rows:
-                row["hidden"] = station.blind(request, row["inspection_id"])
-        else:
-            rows = [event_facts(item) for item in book.events_before(before, limit=PAGE)]
-        more = rows[-1]["seq"] if len(rows) == PAGE and rows[-1]["seq"] > 1 else None
+        found = listing(station, request, kind, before)
         return station.page(
             "trail.html",
             status,
             request=request,
             kind=kind,
-            rows=rows,
-            more=more,
+            rows=found["rows"],
+            more=found["older"],
             shown=_SHOWN,
             may_export=user.may("export"),
             **{"verified": None, "problem": "", **values},
@@ -98,6 +94,30 @@ def router(station: Station) -> APIRouter:
     return pages
 
 
+def listing(
+    station: Station, request: Request, kind: Kind, before: int | None, limit: int = PAGE
+) -> dict[str, Any]:
+    """Some of the trail, the newest first.
+
+    Of a part that the person is to look at blind, what was decided is None and `hidden` is true.
+
+    Returns:
+        rows; older: the number before which the next rows stand, or None.
+    """
+    book = station.journal
+    rows: list[dict[str, Any]]
+    if kind == "decisions":
+        rows = [decision_facts(r) for r in book.all_reviews(before_seq=before, limit=limit)]
+        for row in rows:
+            row["hidden"] = station.blind(request, row["inspection_id"])
+            if row["hidden"]:
+                row |= dict.fromkeys(_TELLING)
+    else:
+        rows = [event_facts(e) for e in book.events_before(before, limit=limit)]
+    more = len(rows) == limit and rows[-1]["seq"] > 1
+    return {"rows": rows, "older": rows[-1]["seq"] if more else None}
+
+
 def decision_facts(found: Reviewed) -> dict[str, Any]:
     """One decision as values; `before` is the verdict where nobody had decided."""
     review = found.review
@@ -113,6 +133,7 @@ def decision_facts(found: Reviewed) -> dict[str, Any]:
         "verdict": found.verdict.value,
         "before": None if review.before is None else review.before.value,
         "decision": review.decision.value,
+        "taken_back": review.decision is TAKEN_BACK,
         "defect_class": review.defect_class,
         "note": review.note,
         "mask_sha256": review.mask_sha256,

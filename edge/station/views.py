@@ -64,6 +64,7 @@ def part_facts(journal: Journal, row: Row) -> dict[str, Any]:
         "has_picture": picture_file(journal, row) is not None,
         "has_map": row.evidence is not None,
         "n_reviews": row.n_reviews,
+        "n_decided": row.n_decided,
     }
 
 
@@ -72,6 +73,7 @@ def review_facts(review: Review) -> dict[str, Any]:
     return {
         "reviewer": review.reviewer,
         "decision": review.decision.value,
+        "taken_back": review.decision is TAKEN_BACK,
         "defect_class": review.defect_class,
         "note": review.note,
         "mask_sha256": review.mask_sha256,

@@ -93,6 +93,9 @@ def test_without_two_bundles_the_page_says_how(made: Path) -> None:
     client = TestClient(create_app(made, "Ann"))
     assert "--compare A.tflite B.tflite" in client.get("/compare").text
     assert client.get("/compare.csv").status_code == 404
+    for page in ("/", "/gallery", "/trail", "/charts"):
+        assert 'href="/compare"' not in client.get(page).text, page
+        assert 'href="/compare"' in client_of(made).get(page).text, page
 
 
 def test_two_bundles_judge_as_the_line_does(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ from edge.station.forms import MAX_NOTE, require_same_origin
 from edge.station.gallery import PAGE, Place, listing
 from edge.station.login import LoginGate
 from edge.station.pictures import mask_of
+from edge.station.refusal import Refused
 from edge.station.station import Station
 from edge.station.users import require
 from qc.errors import DataError
@@ -166,18 +167,18 @@ def router(station: Station, compared: Compared | None) -> APIRouter:
     def review(request: Request, inspection_id: str, new: NewReview) -> dict[str, Any]:
         require_same_origin(request)
         if not station.csrf_ok(request, request.headers.get("x-csrf-token", "")):
-            raise HTTPException(403, "A token is expected: Authorization: Bearer TOKEN.")
+            raise Refused(403, "refused.no_token")
         row = book.get(inspection_id)
         known = views.defect_classes(row, views.manifest_of(book, row))
         if new.defect_class and (new.decision == "OK" or new.defect_class not in known):
-            raise HTTPException(422, "defect_class: one of the bundle's is expected, with NG.")
+            raise Refused(422, "refused.class")
         if new.mask_sha256:
             if new.decision == "OK":
-                raise HTTPException(422, "mask_sha256: a mask goes with NG.")
+                raise Refused(422, "refused.mask_with_ok")
             try:
                 kept_mask(book.path, inspection_id, new.mask_sha256)
             except DataError as error:
-                raise HTTPException(422, "mask_sha256: no such mask is kept.") from error
+                raise Refused(422, "refused.mask") from error
         station.decide(
             request,
             inspection_id,
@@ -254,7 +255,7 @@ def router(station: Station, compared: Compared | None) -> APIRouter:
     @api.get("/compare", summary="Two bundles over the reviewed parts, if there are two")
     def compare(wanted: Annotated[Asked, Depends(asked)]) -> dict[str, Any]:
         if compared is None:
-            raise HTTPException(404)
+            raise Refused(404, "refused.compare")
         return compared.facts(wanted)
 
     pages.include_router(api)

@@ -41,9 +41,11 @@ from edge.station.forms import require_same_origin
 from edge.station.gate import SAFE, Alone, Gate, is_open
 from edge.station.login import LoginGate
 from edge.station.people import People
+from edge.station.refusal import Refused, in_words
 from edge.station.research import HEADER, NOTICE, ResearchJournal
 from edge.station.second import Second
 from edge.station.station import HERE, Station
+from edge.station.strings import Words, language_of
 from qc.errors import DataError, QCError, StaleError, UsageError
 from qc.journal import Journal
 
@@ -77,13 +79,15 @@ def _refusal(station: Station, request: Request) -> Response | None:
     except QCError as error:
         return None if is_open(path) else station.error(request, 503, error.message, error.kind)
     except AnyHTTPException as error:
-        return station.error(request, error.status_code, error.detail, "login")
+        words = in_words(error, Words(language_of(request)))
+        return station.error(request, error.status_code, words, "login")
     if request.state.user is not None or is_open(path):
         return None
     if request.method in SAFE and "text/html" in request.headers.get("accept", ""):
         wanted = f"{path}?{request.url.query}" if request.url.query else path
         return RedirectResponse(f"/login?{urlencode({'next': wanted})}", 303)
-    answer = station.error(request, 401, "Log in first.", "login")
+    words = Words(language_of(request))("refused.login")
+    answer = station.error(request, 401, words, "login")
     answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
 
@@ -155,20 +159,26 @@ def create_app(
     def qc_error(request: Request, error: QCError) -> Response:
         unknown = isinstance(error, DataError) and "inspection_id" in request.path_params
         stale = isinstance(error, StaleError)
-        lost = "The review was NOT saved: " if request.method == "POST" else ""
+        t = Words(language_of(request))
+        words = in_words(error, t)
+        if request.method == "POST":
+            words = t("wrong.journal", message=words)
         status = 404 if unknown else 409 if stale else 503
-        return station.error(request, status, lost + error.message, error.kind)
+        return station.error(request, status, words, error.kind)
 
     @app.exception_handler(AnyHTTPException)
     def http_error(request: Request, error: AnyHTTPException) -> Response:
-        message = "There is no such page." if error.status_code == 404 else error.detail
+        t = Words(language_of(request))
+        lost = error.status_code == 404 and not isinstance(error, Refused)
+        message = t("refused.page") if lost else in_words(error, t)
         kind = "login" if error.status_code in (401, 403) else "usage"
         return station.error(request, error.status_code, message, kind)
 
     @app.exception_handler(RequestValidationError)
     def bad_query(request: Request, error: RequestValidationError) -> Response:
         found = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
-        return station.error(request, 422, f"The address is not understood: {found}", "usage")
+        words = Words(language_of(request))("refused.address", found=found)
+        return station.error(request, 422, words, "usage")
 
     for pages in _PAGES:
         app.include_router(pages.router(station))

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
-from fastapi import HTTPException, Query
+from fastapi import Query
 
+from edge.station.refusal import Refused
 from qc.journal import Filter
 from qc.types import Verdict
 
@@ -101,5 +102,4 @@ def moment(name: str, text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        message = f"{name}: a time such as 2025-03-04T09:30 is expected."
-        raise HTTPException(422, message) from error
+        raise Refused(422, "refused.moment", name=name) from error

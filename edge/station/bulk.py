@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 
 from edge.station.forms import MAX_NOTE, read_pairs
+from edge.station.refusal import Refused
 from edge.station.station import Station
 from qc.errors import QCError
 from qc.types import Verdict
@@ -47,7 +48,7 @@ async def read_bulk(request: Request) -> Bulk:
             seen, _, part = value.partition(":")
             parts[part] = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 9 else None
     if len(parts) > MOST:
-        raise HTTPException(400, f"At most {MOST} parts at once.")
+        raise Refused(400, "refused.parts", most=MOST)
     return Bulk(
         parts,
         one.get("decision", ""),

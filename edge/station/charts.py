@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from markupsafe import Markup
 
 from edge.station import svg
 from edge.station.asked import Asked, asked
+from edge.station.refusal import Refused
 from edge.station.research import NOTICE
 from edge.station.station import Station
 from edge.station.strings_charts import ChartWords, words_of
@@ -89,7 +90,7 @@ def viewed(
     words = shifts.split(",")
     hours = [int(word) for word in words if word.strip().isascii() and word.strip().isdigit()]
     if len(hours) != 3 or len(words) != 3 or hours != sorted(set(hours)) or hours[-1] > 23:
-        raise HTTPException(422, "shifts: three hours in order are expected, such as 6,14,22.")
+        raise Refused(422, "refused.shifts")
     return View(by, tuple(hours), shift)
 
 

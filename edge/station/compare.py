@@ -10,12 +10,13 @@ import threading
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from edge.comparing import Comparer, Opinion
 from edge.station import views
 from edge.station.asked import Asked, asked
 from edge.station.charts import csv_response
+from edge.station.refusal import Refused
 from edge.station.station import Station
 from edge.station.users import require
 from qc.agreement import mcnemar
@@ -126,7 +127,7 @@ def router(station: Station, compared: Compared | None) -> APIRouter:
     @pages.get("/compare.csv", dependencies=[Depends(require("export"))])
     def table(wanted: Annotated[Asked, Depends(asked)]) -> Response:
         if compared is None:
-            raise HTTPException(404)
+            raise Refused(404, "refused.compare")
         rows = [
             {
                 "inspection_id": flip["inspection_id"],

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 
+from edge.station.refusal import Refused
 from edge.station.strings import STRINGS, Words
 from qc.types import Verdict
 
@@ -55,12 +56,12 @@ async def read_pairs(request: Request, most: int) -> list[tuple[str, str]]:
     """The fields of a posted form in their order: urlencoded, small, and at most so many."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
-        raise HTTPException(415, "The form came in a format that is not read.")
+        raise Refused(415, "refused.kind")
     body = await read_body(request, MAX_FORM_BYTES)
     try:
         return parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=most)
     except ValueError as error:
-        raise HTTPException(400, "The form has too many fields.") from error
+        raise Refused(400, "refused.fields") from error
 
 
 async def read_fields(request: Request) -> dict[str, str]:
@@ -89,7 +90,7 @@ async def read_body(request: Request, most: int) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > most:
-            raise HTTPException(413, f"The form is larger than {most} bytes.")
+            raise Refused(413, "refused.size", most=most)
     return bytes(body)
 
 
@@ -99,7 +100,7 @@ def require_same_origin(request: Request) -> None:
     origin = request.headers.get("origin") or request.headers.get("referer")
     site = request.headers.get("sec-fetch-site", "same-origin")
     if site != "same-origin" or (origin is not None and urlsplit(origin).netloc != host):
-        raise HTTPException(403, "The form came from another site. Nothing was saved.")
+        raise Refused(403, "refused.site")
 
 
 def form_problem(typed: Typed, verdict: Verdict, classes: Sequence[str], t: Words) -> str | None:

@@ -11,6 +11,7 @@ from edge.station import views
 from edge.station.asked import Asked, asked
 from edge.station.bulk import MOST, Bulk, problem, read_bulk, save
 from edge.station.forms import require_same_origin
+from edge.station.refusal import Refused
 from edge.station.station import Station
 from edge.station.strings_charts import words_of
 from edge.station.users import require
@@ -41,7 +42,7 @@ def listing(
     try:
         page = search(station.journal, wanted.wanted, limit, after=after, before=before)
     except DataError as error:
-        raise HTTPException(404, f"{error.message}: {after or before}") from error
+        raise Refused(404, "refused.part", found=after or before) from error
     first, last = (page.rows[0].seq, page.rows[-1].seq) if page.rows else (None, None)
     tells = wanted.wanted.reviewer is not None or wanted.wanted.decision is not None
     rows = [r for r in page.rows if not (tells and station.blind(request, r.inspection_id))]
@@ -56,10 +57,12 @@ def _chosen(station: Station, request: Request, bulk: Bulk) -> tuple[list[Any], 
     """The rows of the chosen parts, and the classes that the bundle of each knows."""
     if not station.csrf_ok(request, bulk.csrf):
         raise HTTPException(403, words_of(request)("bulk.stale"))
-    try:
-        rows = [station.journal.get(part) for part in bulk.parts]
-    except DataError as error:
-        raise HTTPException(404, error.message) from error
+    rows = []
+    for part in bulk.parts:
+        try:
+            rows.append(station.journal.get(part))
+        except DataError as error:
+            raise Refused(404, "refused.part", found=part) from error
     manifests = {row.bundle_id: views.manifest_of(station.journal, row) for row in rows}
     return rows, [views.defect_classes(row, manifests[row.bundle_id]) for row in rows]
 

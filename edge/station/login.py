@@ -9,21 +9,20 @@ from hashlib import sha256
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from edge.station.forms import read_fields
 from edge.station.people import MAX_PASSWORD, MIN_PASSWORD, People, Person
+from edge.station.refusal import Refused, in_words
 from edge.station.sessions import Sessions, csrf_of
 from edge.station.station import Station
+from edge.station.strings import Words, language_of
 from edge.station.throttle import Throttle, Waiting
 from edge.station.users import User, user_of
 from qc.errors import DataError, UsageError
 
 Fields = Annotated[dict[str, str], Depends(read_fields)]
-
-_WRONG = "The name or the password is wrong."
-_STALE = "This page was open too long, or cookies are off. Nothing was done: try again."
 
 
 class LoginGate:
@@ -104,11 +103,10 @@ def router(station: Station) -> APIRouter:
         early = request.cookies.get(gate.cookie(request, early=True), "")
         told = csrf_of(early) if early else ""
         if not told or not hmac.compare_digest(told.encode(), fields.get("csrf", "").encode()):
-            return _login_page(station, gate, request, wanted, _STALE, 403)
-        person, refusal = _tried(gate, request, name, fields.get("password", ""))
-        if person is None:
-            status = 429 if refusal != _WRONG else 401
-            return _login_page(station, gate, request, wanted, refusal, status)
+            return _login_page(station, gate, request, wanted, Refused(403, "login.stale"))
+        person = _tried(gate, request, name, fields.get("password", ""))
+        if isinstance(person, Refused):
+            return _login_page(station, gate, request, wanted, person)
         gate.people.tell("login", {"name": person.name, "address": _address(request)})
         if old := request.cookies.get(gate.cookie(request)):
             gate.sessions.end(old)
@@ -137,16 +135,15 @@ def router(station: Station) -> APIRouter:
         user = _person(station, request, fields)
         fresh = fields.get("fresh", "")
         if fresh != fields.get("again", ""):
-            words = "Not changed: the two new passwords are not the same."
-            return _account_page(station, request, words, 422)
-        person, refusal = _tried(gate, request, user.name, fields.get("password", ""))
-        if person is None:
-            status = 429 if refusal != _WRONG else 403
-            return _account_page(station, request, f"Not changed. {refusal}", status)
+            return _account_page(station, request, Refused(422, "account.not_same"), 422)
+        person = _tried(gate, request, user.name, fields.get("password", ""))
+        if isinstance(person, Refused):
+            status = 403 if person.status_code == 401 else person.status_code
+            return _account_page(station, request, person, status)
         try:
             gate.people.change_password(user.name, fresh, by=user.name)
         except UsageError as error:
-            return _account_page(station, request, f"Not changed: {error.message}", 422)
+            return _account_page(station, request, error, 422)
         answer = RedirectResponse("/account?changed=1", 303)
         gate.set_cookie(request, answer, gate.sessions.begin(user.name, _address(request)))
         return answer
@@ -161,7 +158,7 @@ def checked(station: Station, request: Request, fields: dict[str, str]) -> None:
         HTTPException: 403.
     """
     if not station.csrf_ok(request, fields.get("csrf", "")):
-        raise HTTPException(403, _STALE)
+        raise Refused(403, "login.stale")
 
 
 def inner(wanted: str) -> str:
@@ -173,9 +170,7 @@ def inner(wanted: str) -> str:
     return wanted
 
 
-def _tried(
-    gate: LoginGate, request: Request, name: str, password: str
-) -> tuple[Person | None, str]:
+def _tried(gate: LoginGate, request: Request, name: str, password: str) -> Person | Refused:
     """Whom a name and a password belong to, or why nobody is let in."""
     address = _address(request)
     found = gate.throttle.try_(name, address)
@@ -183,11 +178,11 @@ def _tried(
         left = max(timedelta(seconds=1), found.until - gate.people.now())
         minutes, seconds = divmod(-(-left // timedelta(seconds=1)), 60)
         wait = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-        return None, f"Too many wrong tries. Try again in {wait}."
+        return Refused(429, "login.wait", wait=wait)
     person = gate.people.check(name, password)
     if person is not None:
         gate.throttle.succeeded(name, address)
-        return person, ""
+        return person
     try:
         known: str | None = gate.people.get(name).name
     except DataError:
@@ -196,14 +191,14 @@ def _tried(
     if found.locks:
         detail = {"name": known, "address": address, "locked": list(found.locks)}
         gate.people.tell("locked out", detail)
-    return None, _WRONG
+    return Refused(401, "login.wrong")
 
 
 def _person(station: Station, request: Request, fields: dict[str, str]) -> User:
     """The person who sent a form of their own; a program has no account."""
     user = user_of(request)
     if request.state.by_token:
-        raise HTTPException(403, "A token may not do this.")
+        raise Refused(403, "refused.token")
     checked(station, request, fields)
     return user
 
@@ -213,14 +208,17 @@ def _login_page(
     gate: LoginGate,
     request: Request,
     wanted: str,
-    problem: str = "",
-    status: int = 200,
+    problem: Refused | None = None,
 ) -> HTMLResponse:
     early = request.cookies.get(gate.cookie(request, early=True), "")
     fresh = early or secrets.token_urlsafe(32)
     request.state.csrf = csrf_of(fresh)
     answer = station.page(
-        "login.html", status, request=request, next=inner(wanted), problem=problem
+        "login.html",
+        problem.status_code if problem else 200,
+        request=request,
+        next=inner(wanted),
+        problem=in_words(problem, Words(language_of(request))) if problem else "",
     )
     if not early:
         gate.set_cookie(request, answer, fresh, early=True)
@@ -228,13 +226,18 @@ def _login_page(
 
 
 def _account_page(
-    station: Station, request: Request, problem: str = "", status: int = 200
+    station: Station,
+    request: Request,
+    problem: Refused | UsageError | None = None,
+    status: int = 200,
 ) -> HTMLResponse:
+    t = Words(language_of(request))
+    words = t("account.not_changed", message=in_words(problem, t)) if problem else ""
     return station.page(
         "account.html",
         status,
         request=request,
-        problem=problem,
+        problem=words,
         changed="changed" in request.query_params,
         least=MIN_PASSWORD,
         most=MAX_PASSWORD,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import get_args
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
 from edge.station.login import Fields, LoginGate, checked
 from edge.station.people import MIN_PASSWORD, fold
+from edge.station.refusal import Refused, SaidUsageError, in_words
 from edge.station.sessions import TOKEN_ROLES
 from edge.station.station import Station
+from edge.station.strings import Words, language_of
 from edge.station.users import Role, require, user_of
 from qc.errors import DataError, UsageError
 
@@ -40,30 +42,35 @@ def router(station: Station) -> APIRouter:
         """What a form asks for, done; words for the page."""
         by, people = user_of(request).name, gate.people
         asked, name = fields.get("do", ""), fields.get("name", "")
+        t = Words(language_of(request))
         if asked in ("disable", "role") and fold(name) == fold(by):
-            raise UsageError("an engineer changes another person, not oneself")
+            raise SaidUsageError("people.not_oneself")
         match asked:
             case "add":
                 role, password = fields.get("role", ""), fields.get("password", "")
                 people.add(name, role, password, by=by)
-                return {"done": f"{name} was added."}
+                return {"done": t("people.added", name=name)}
             case "disable" | "enable":
                 people.disable(name, disabled=asked == "disable", by=by)
-                return {"done": f"{name} was {asked}d."}
+                return {
+                    "done": t(
+                        "people.disabled" if asked == "disable" else "people.enabled", name=name
+                    )
+                }
             case "role":
                 people.change_role(name, fields.get("role", ""), by=by)
-                return {"done": f"{name} has the role {fields['role']}."}
+                return {"done": t("people.has_role", name=name, role=t(f"role.{fields['role']}"))}
             case "password":
                 people.change_password(name, fields.get("password", ""), by=by)
-                return {"done": f"{name} has a new password."}
+                return {"done": t("people.has_password", name=name)}
             case "token":
                 secret = gate.sessions.make_token(name, fields.get("role", ""), by=by)
-                return {"done": f"The token of {name}:", "secret": secret}
+                return {"done": t("tokens.of", name=name), "secret": secret}
             case "revoke":
                 number = fields.get("n", "")
                 gate.sessions.revoke_token(int(number) if number.isdecimal() else 0, by=by)
-                return {"done": "The token was revoked."}
-        raise HTTPException(422, "The form asks for nothing that is known.")
+                return {"done": t("tokens.gone")}
+        raise Refused(422, "refused.form")
 
     @pages.get("")
     def people_page(request: Request) -> Response:
@@ -75,6 +82,8 @@ def router(station: Station) -> APIRouter:
         try:
             return page(request, change(request, fields))
         except (UsageError, DataError) as error:
-            return page(request, {"problem": f"Not done: {error.message}."}, 422)
+            t = Words(language_of(request))
+            words = t("people.not_done", message=in_words(error, t))
+            return page(request, {"problem": words}, 422)
 
     return pages

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
@@ -23,6 +23,7 @@ from edge.station.forms import (
     read_form,
     require_same_origin,
 )
+from edge.station.refusal import Refused
 from edge.station.station import Station
 from edge.station.strings import Words, language_of
 from edge.station.users import require, user_of
@@ -175,9 +176,9 @@ def _keep_mask(part: _Part, data: bytes) -> str:
     drawn = decode_image(data, where="the mask")[..., 0] > 127
     picture = views.read_picture(part.journal, part.row)
     if drawn.shape != picture.shape[:2]:
-        raise HTTPException(422, f"The mask is {drawn.shape}, the picture {picture.shape[:2]}.")
+        raise Refused(422, "refused.mask_size", mask=drawn.shape, picture=picture.shape[:2])
     if not drawn.any():
-        raise HTTPException(422, "Nothing is drawn in the mask.")
+        raise Refused(422, "refused.mask_empty")
     return store_mask(part.journal.path, part.row.inspection_id, drawn)
 
 
@@ -213,7 +214,7 @@ def router(station: Station) -> APIRouter:
     async def mask(request: Request, inspection_id: str) -> Response:
         require_same_origin(request)
         if not station.csrf_ok(request, request.headers.get("x-csrf-token", "")):
-            raise HTTPException(403, Words(language_of(request))("wrong.stale"))
+            raise Refused(403, "wrong.stale")
         data = await read_body(request, MAX_MASK_BYTES)
         drawn = of(request, inspection_id)
         digest = await run_in_threadpool(_keep_mask, drawn, data)

@@ -19,8 +19,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from edge.station.peoplefile import PeopleFile, people_file
+from edge.station.refusal import SaidDataError, SaidUsageError
 from edge.station.users import Role
-from qc.errors import DataError, UsageError, nearest
+from qc.errors import UsageError, nearest
 from qc.journal import Journal
 from qc.journal_schema import stamp
 from qc.types import utc_now
@@ -99,8 +100,8 @@ class People:
             found = connection.execute(query, [fold(name)]).fetchone()
         if found is None:
             near = nearest(name, [person.name for person in self.list()])
-            hint = f", did you mean '{near}'?" if near else ""
-            raise DataError(f"nobody is called '{name}'{hint}", where=self.file.path)
+            key = "people.nobody_near" if near else "people.nobody"
+            raise SaidDataError(key, where=self.file.path, name=name, near=near)
         return _person(found)
 
     def add(
@@ -120,15 +121,18 @@ class People:
             DataError: somebody has this name.
         """
         name = checked_name(name)
-        role = _one_of("role", role, get_args(Role))
-        if language is not None:
-            language = _one_of("language", language, LANGUAGES)
+        role = _role(role)
+        if language is not None and language not in LANGUAGES:
+            raise UsageError(
+                f"there is no language '{language[:MAX_NAME]}'",
+                expected=f"one of {', '.join(LANGUAGES)}",
+            )
         digest = self._hash(password)
         row = [fold(name), name, digest, role, language, stamp(self.now())]
         with self.file.connection(write=True) as connection:
             known = "SELECT name FROM people WHERE folded = ?"
             if connection.execute(known, row[:1]).fetchone() is not None:
-                raise DataError(f"'{name}' is there already", where=self.file.path)
+                raise SaidDataError("people.there", where=self.file.path, name=name)
             connection.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?, 0, ?)", row)
             self.tell("person added", {"name": name, "role": role, "by": by})
         return self.get(name)
@@ -154,7 +158,7 @@ class People:
             UsageError: there is no such role.
             DataError: nobody has this name.
         """
-        person, role = self.get(name), _one_of("role", role, get_args(Role))
+        person, role = self.get(name), _role(role)
         with self.file.connection(write=True) as connection:
             change = "UPDATE people SET role = ? WHERE folded = ?"
             connection.execute(change, [role, fold(name)])
@@ -203,10 +207,11 @@ class People:
     def _hash(self, password: str) -> str:
         password = _as_typed(password)
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-            raise UsageError(
-                "the password cannot be taken",
-                expected=f"{MIN_PASSWORD} to {MAX_PASSWORD} characters",
-                found=f"{len(password)}",
+            raise SaidUsageError(
+                "people.bad_password",
+                least=MIN_PASSWORD,
+                most=MAX_PASSWORD,
+                found=len(password),
             )
         with _AT_ONCE:
             return self._hasher.hash(password)
@@ -225,11 +230,8 @@ def checked_name(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", " ".join(name.split()))
     if not name or len(name) > MAX_NAME or not name.isprintable() or name.endswith(TOKEN_MARK):
-        raise UsageError(
-            "the name cannot be taken",
-            expected=f"1 to {MAX_NAME} printable characters, not ending with '{TOKEN_MARK}'",
-            found=repr(name[: MAX_NAME + 1]),
-        )
+        shown = repr(name[: MAX_NAME + 1])
+        raise SaidUsageError("people.bad_name", most=MAX_NAME, mark=TOKEN_MARK, found=shown)
     return name
 
 
@@ -238,14 +240,13 @@ def _as_typed(password: str) -> str:
     return unicodedata.normalize("NFC", password.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _one_of(what: str, found: str, known: tuple[str, ...]) -> Any:
+def _role(found: str) -> Any:
+    known = get_args(Role)
     if found in known:
         return found
     near = nearest(found, known)
-    hint = f", did you mean '{near}'?" if near else ""
-    raise UsageError(
-        f"there is no {what} '{found[:MAX_NAME]}'{hint}", expected=f"one of {', '.join(known)}"
-    )
+    key = "people.no_role_near" if near else "people.no_role"
+    raise SaidUsageError(key, found=found[:MAX_NAME], near=near, known=", ".join(known))
 
 
 def _person(found: Any) -> Person:

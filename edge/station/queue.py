@@ -113,7 +113,8 @@ def router(station: Station) -> APIRouter:
         fields = await read_fields(request)
         wanted = fields.get("language", "")
         if wanted not in ("en", "fr") or not station.csrf_ok(request, fields.get("csrf", "")):
-            return station.error(request, 403, "The language was not changed.", "usage")
+            t = Words(language_of(request))
+            return station.error(request, 403, t("refused.language"), "usage")
         path = urlsplit(request.headers.get("referer", "/")).path
         here = path if path.startswith("/") and not path.startswith("//") else "/"
         answer = RedirectResponse(here, 303)

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from edge.station.people import TOKEN_MARK, People, checked_name, fold
+from edge.station.refusal import SaidDataError, SaidUsageError
 from edge.station.users import Role, User
-from qc.errors import DataError, UsageError
 from qc.journal_schema import stamp
 
 IDLE = timedelta(minutes=30)
@@ -122,15 +122,13 @@ class Sessions:
         """
         label = checked_name(label)
         if role not in TOKEN_ROLES:
-            raise UsageError(
-                f"a token cannot have the role '{role[:20]}'",
-                expected=f"one of {', '.join(TOKEN_ROLES)}",
-            )
+            known = ", ".join(TOKEN_ROLES)
+            raise SaidUsageError("tokens.bad_role", found=role[:20], known=known)
         secret = f"qc_{secrets.token_urlsafe(32)}"
         with self._file.connection(write=True) as connection:
             same = "SELECT 1 FROM tokens WHERE label = ? AND revoked_at IS NULL"
             if connection.execute(same, [label]).fetchone() is not None:
-                raise DataError(f"there is a token '{label}' already", where=self._file.path)
+                raise SaidDataError("tokens.there", where=self._file.path, name=label)
             connection.execute(
                 "INSERT INTO tokens (hash, label, role, made_by, made_at) VALUES (?, ?, ?, ?, ?)",
                 [_digest(secret), label, role, by, stamp(self._now())],
@@ -164,7 +162,7 @@ class Sessions:
             query = "SELECT label FROM tokens WHERE n = ? AND revoked_at IS NULL"
             found = connection.execute(query, [n]).fetchone()
             if found is None:
-                raise DataError("there is no such token", where=self._file.path, found=n)
+                raise SaidDataError("tokens.unknown", where=self._file.path, found=n)
             change = "UPDATE tokens SET revoked_at = ? WHERE n = ?"
             connection.execute(change, [stamp(self._now()), n])
             self._people.tell("token revoked", {"label": found["label"], "by": by})

@@ -11,7 +11,7 @@ from typing import Literal
 from fastapi import Request
 
 from edge.station.strings_people import PEOPLE
-from edge.station.users import User
+from edge.station.strings_refused import REFUSED
 
 Language = Literal["en", "fr"]
 
@@ -275,7 +275,7 @@ STRINGS: dict[str, tuple[str, str]] = {
 }
 
 
-STRINGS.update(PEOPLE)
+STRINGS.update(PEOPLE | REFUSED)
 
 
 class Words:
@@ -297,7 +297,7 @@ class Words:
 def language_of(request: Request) -> Language:
     """The person's choice, else that of their account, else what the browser asks for."""
     user = getattr(request.state, "user", None)
-    told = [request.cookies.get(COOKIE, ""), user.language if isinstance(user, User) else ""]
+    told = [request.cookies.get(COOKIE, ""), getattr(user, "language", None)]
     asked = request.headers.get("accept-language", "").split(",")
     for name in [*told, *(entry.partition(";")[0].strip() for entry in asked)]:
         if name and name[:2].lower() in ("en", "fr"):

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from edge.station import views
 from edge.station.login import Fields, checked
 from edge.station.station import Station
+from edge.station.strings import Words, language_of
 from edge.station.users import require, user_of
 from qc.journal import Journal
 from qc.journal_read import Event, Reviewed
@@ -72,7 +73,7 @@ def router(station: Station) -> APIRouter:
         """Walk the whole chain; one walk at a time, for it reads every row."""
         checked(station, request, fields)
         if not walking.acquire(blocking=False):
-            words = "The chain is being verified already. Try again when that is done."
+            words = Words(language_of(request))("refused.walking")
             return page(request, "decisions", None, 409, problem=words)
         try:
             outcome = verify_journal(book.path)

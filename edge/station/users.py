@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from fastapi import HTTPException, Request
+from fastapi import Request
+
+from edge.station.refusal import Refused
 
 Role = Literal["operator", "reviewer", "engineer", "auditor"]
 
@@ -45,7 +47,7 @@ def user_of(request: Request) -> User:
     """The person behind a request, put there by the login; refuses (401) where there is none."""
     user = getattr(request.state, "user", None)
     if not isinstance(user, User):
-        raise HTTPException(401, "Log in first.")
+        raise Refused(401, "refused.login")
     return user
 
 
@@ -55,7 +57,7 @@ def require(right: Right) -> Callable[[Request], User]:
     def check(request: Request) -> User:
         user = user_of(request)
         if not user.may(right):
-            raise HTTPException(403, f"Your role ({user.role}) may not do this.")
+            raise Refused(403, "refused.role", role=user.role)
         return user
 
     return check

@@ -9,7 +9,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from starlette.testclient import TestClient
-from station_journal import SAME
+from unit.station_journal import SAME
 
 from edge.station.app import create_app
 from edge.station.people import People

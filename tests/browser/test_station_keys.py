@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import cv2
@@ -36,10 +37,18 @@ pytestmark = pytest.mark.skipif(
 SWAPPED = "return performance.getEntriesByName('decision-to-picture').map(e => e.duration)"
 
 
+def serious(browser: webdriver.Chrome) -> list[tuple[str, Any]]:
+    """What axe finds on the page that keeps people from reading it; skips where axe is missing."""
+    check = pytest.importorskip("axe_selenium_python").Axe(browser)
+    check.inject()
+    found = check.run()["violations"]
+    return [(v["id"], v["nodes"]) for v in found if v["impact"] in ("serious", "critical")]
+
+
 @contextmanager
-def serving(path: Path, **how: bool) -> Iterator[str]:
+def serving(path: Path, reviewer: str | None = "A. Berger", **how: Any) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(path, "A. Berger", **how)
+        app = create_app(path, reviewer, **how)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -177,7 +186,6 @@ def test_heat_lies_where_the_evidence_is(browser: webdriver.Chrome, path: Path) 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: webdriver.Chrome, path: Path, scheme: str) -> None:
-    axe = pytest.importorskip("axe_selenium_python").Axe
     feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
     with serving(path, research=scheme == "dark") as url:
@@ -186,8 +194,4 @@ def test_axe_finds_nothing_serious(browser: webdriver.Chrome, path: Path, scheme
             if page.endswith("#keys"):
                 until(lambda: browser.find_elements(By.ID, "marks"))
                 press(browser, "?")
-            check = axe(browser)
-            check.inject()
-            found = check.run()["violations"]
-            bad = [(v["id"], v["nodes"]) for v in found if v["impact"] in ("serious", "critical")]
-            assert not bad, (page, bad)
+            assert not serious(browser), page

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-journal bench-line bench-accuracy bench-candidates clean
+.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ BUNDLE ?= demo-out/bundle.tflite
 
 bench-line: setup ## The line beside a bare loop, latency, memory, start, size (BUNDLE; 40 minutes)
 	$(BIN)/python tests/bench/line.py $(BUNDLE)
+
+bench-station: setup ## The line's p99 alone and while somebody reviews: within a tenth (three minutes)
+	$(BIN)/python tests/bench/station_beside_line.py
 
 bench-journal: setup ## The journal: 2,000 rows a second, a lot of a million rows in 1 s, 20 kills (ten minutes)
 	$(BIN)/python tests/bench/journal.py

@@ -7,6 +7,7 @@ Everything that is asked passes the gate first; a form is taken only from the st
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -135,7 +136,7 @@ def create_app(
         Second(book, second),
         occluder,
         research,
-        webhook.tell if webhook else None,
+        partial(webhook.tell, notice=NOTICE if research else "") if webhook else None,
         comparer is not None,
     )
     app = FastAPI(title="review station", docs_url=None, redoc_url=None, openapi_url=None)

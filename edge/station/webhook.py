@@ -28,9 +28,15 @@ _WAITS_S = (1.0, 5.0, 30.0, 60.0)
 _STOP_S = 5.0
 
 
-def decision_bytes(row: Row, review: Review) -> bytes:
-    """What is posted of one decision, or of taking one back (`taken_back`, decision REVIEW)."""
-    facts: dict[str, Any] = {
+def decision_bytes(row: Row, review: Review, notice: str = "") -> bytes:
+    """What is posted of one decision, or of taking one back (`taken_back`, decision REVIEW).
+
+    Args:
+        row: what was decided on.
+        review: the decision.
+        notice: what it is not for, put first; "": nothing.
+    """
+    facts: dict[str, Any] = ({"notice": notice} if notice else {}) | {
         "kind": "decision",
         "inspection_id": row.inspection_id,
         "part_id": row.part_id,
@@ -94,10 +100,10 @@ class Webhook:
         """Begin to post."""
         self._thread.start()
 
-    def tell(self, row: Row, review: Review) -> None:
-        """Put a decision behind the others; never waits."""
+    def tell(self, row: Row, review: Review, notice: str = "") -> None:
+        """Put a decision behind the others, with what it is not for; never waits."""
         try:
-            self._waiting.put_nowait((row.inspection_id, decision_bytes(row, review)))
+            self._waiting.put_nowait((row.inspection_id, decision_bytes(row, review, notice)))
         except queue.Full:
             self._count("overflow", "the queue is full")
 

@@ -16,6 +16,7 @@ from unit.test_station_api import token
 
 from edge.posting import Poster
 from edge.station.app import create_app
+from edge.station.research import NOTICE
 from edge.station.webhook import Webhook, webhook_to
 from qc.errors import DataError, FaultError, UsageError
 from qc.journal import Journal
@@ -88,6 +89,18 @@ def test_a_decision_that_was_taken_back_is_told_too(four: Path, tmp_path: Path) 
         ("REVIEW", True),
         ("OK", False),
     ]
+
+
+def test_research_says_what_it_is_not_for_and_names_no_part(four: Path, tmp_path: Path) -> None:
+    told = Told()
+    webhook = Webhook(told, waits_s=QUICK)
+    path = copy_of(four, tmp_path)
+    client = TestClient(create_app(path, "Ann", webhook=webhook, research=True))
+    webhook.start()
+    assert post(client, "i-2", note="seen").status_code == 200
+    wait_until(webhook, sent=1)
+    webhook.stop()
+    assert json.loads(told.bodies[0])["notice"] == NOTICE and b"P-2" not in told.bodies[0]
 
 
 def rows(four: Path, n: int) -> list[tuple[object, Review]]:

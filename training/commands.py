@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qc.bundle import open_bundle
 from qc.console import Command
 from qc.errors import GateError, UsageError
 from qc.types import Sample
@@ -200,28 +199,39 @@ def evaluate(
     data: Path | None,
     faithful: bool = True,
     predictions: Path | None = None,
+    html: Path | None = None,
+    robust: bool = True,
+    metadata: Path | None = None,
 ) -> None:
-    """Figures of a run or a bundle on a split."""
-    if split not in ("train", "val", "test"):
+    """Figures of a run or a bundle on a split; with `html` also as a report."""
+    if split not in SPLITS:
         raise UsageError("no such split", expected="train, val or test", found=repr(split))
     from training.backend import wake
-    from training.run import open_run
 
     wake(quiet=not running.verbose)
-    from training.steps import evaluate_bundle, evaluate_run
+    from training.report import judge, report
+    from training.steps import figures_of
 
-    if target.is_dir():
-        plan = open_run(target, data)
-        found = evaluate_run(plan, split, running, faithful=faithful, predictions=predictions)
-    else:
-        bundle = open_bundle(target)
-        plan = open_run(run or target.parent, data)
-        found = evaluate_bundle(
-            plan, bundle, split, running, faithful=faithful, predictions=predictions
+    plan, bundle, judged = judge(target, split, running, run=run, data=data)
+    found = figures_of(judged, running, faithful=faithful, predictions=predictions)
+    if html is not None:
+        cautions = map_cautions(found["faithfulness"])
+        found["report"] = report(
+            html,
+            judged,
+            found,
+            running,
+            plan=plan,
+            bundle=bundle,
+            robust=robust,
+            metadata=metadata,
+            map_cautions=cautions,
         )
     running.result(found)
     for line in evaluation_lines(found):
         running.say(line)
+    if html is not None:
+        running.say(f"report: {html}")
 
 
 def evaluation_lines(found: dict[str, Any]) -> list[str]:
@@ -279,19 +289,28 @@ def _map_lines(check: dict[str, Any] | None) -> list[str]:
         )
     else:
         lines.append(f"           likeness of the map under random weights {alike:.2f}")
+    return [*lines, *(f"caution: {words}" for words in map_cautions(check))]
+
+
+def map_cautions(check: dict[str, Any] | None) -> list[str]:
+    """Why the map is not to be believed, in sentences; none where it is, or was not checked."""
+    if check is None or check["n"] == 0:
+        return []
+    found = []
     for name in ("deletion", "insertion"):
         interval = check[f"{name}_gap_ci"]
         if interval is None or interval[0] <= 0:
-            lines.append(
-                f"caution: in {name} the map is not shown to be better than a random order: what "
-                "is hot need not be what the score rests on"
+            found.append(
+                f"in {name} the map is not shown to be better than a random order: what is hot "
+                "need not be what the score rests on"
             )
+    alike = check["randomised_similarity"]
     if alike is not None and alike >= MAP_ALIKE:
-        lines.append(
-            "caution: with random weights the map stays alike: it shows the picture, not what the "
-            "model learnt"
+        found.append(
+            "with random weights the map stays alike: it shows the picture, not what the model "
+            "learnt"
         )
-    return lines
+    return found
 
 
 def with_interval(value: float | None, interval: Any, form: str) -> str:

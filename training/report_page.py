@@ -45,8 +45,8 @@ _LISTS = (
     (
         "suspects",
         "Labels that may be wrong",
-        "The model contradicts the label with a probability of 0.9 or more. Look at these first: "
-        "a wrong label makes every figure here wrong by as much.",
+        "The model contradicts the label with a probability of 0.9 or more: one of the two is "
+        "wrong. Look at these first, for a wrong label spoils every figure here.",
     ),
 )
 
@@ -192,7 +192,8 @@ def standing(judged: Judged, rates: Mapping[str, Any]) -> dict[str, Any]:
     missed = [(k, r, most) for k, r, most in asked if r is not None and r["rate"] > most]
     shaky = [(k, r, most) for k, r, most in asked if r is None or r["high"] > most >= r["rate"]]
     for kind, found, most in missed:
-        lines.append(f"{found['rate']:.1%} {kind} is more than the {most:.1%} asked for.")
+        chance = "; so few parts may miss it by chance" if found["low"] <= most else ""
+        lines.append(f"{found['rate']:.1%} {kind} is more than the {most:.1%} asked for{chance}.")
     for kind, found, most in shaky:
         lines.append(
             f"No part tells of {kind}."
@@ -299,13 +300,12 @@ def _audit(audit: Mapping[str, Any], plan: RunPlan) -> dict[str, Any]:
     }
 
 
-def _provenance(plan: RunPlan, bundle: Bundle | None) -> list[tuple[str, str]]:
-    """Names and values: what was judged, by what, made from what."""
-    here = [
-        (f"{name}, in this evaluation", version) for name, version in library_versions().items()
-    ]
+def _provenance(plan: RunPlan, bundle: Bundle | None) -> dict[str, Any]:
+    """What was judged, by what, made from what: facts, and versions of libraries then and now."""
+    here = library_versions()
     if bundle is None:
-        return [
+        made = plan.facts()["versions"]
+        facts = [
             ("run", plan.path.name),
             ("SHA-256 of the model file", _sha256(plan.path / "model.keras")),
             ("recipe hash", plan.recipe.digest()),
@@ -313,25 +313,26 @@ def _provenance(plan: RunPlan, bundle: Bundle | None) -> list[tuple[str, str]]:
             ("weights hash", plan.weights_hash or "no pretrained weights"),
             ("seed", str(plan.recipe.seed)),
             ("dataset", plan.data.name),
-            *here,
+            ("licence of the data", plan.recipe.data.licence),
         ]
-    manifest = bundle.manifest
-    source = manifest.provenance
-    return [
-        ("bundle id", manifest.bundle_id),
-        ("SHA-256 of the bundle file", _sha256(bundle.path)),
-        ("signed by", bundle.signature.key_id if bundle.signature else "not signed"),
-        ("scheme, target", f"{manifest.scheme}, {manifest.target}"),
-        ("recipe hash", source.recipe_hash),
-        ("split hash", source.split_hash),
-        ("calibration hash", source.calibration_hash),
-        ("commit", source.commit),
-        ("seed", str(source.seed)),
-        ("dataset", source.dataset),
-        ("licence of the data", manifest.data_licence),
-        *((f"{name}, at export", version) for name, version in sorted(source.versions.items())),
-        *here,
-    ]
+    else:
+        manifest = bundle.manifest
+        source, made = manifest.provenance, manifest.provenance.versions
+        facts = [
+            ("bundle id", manifest.bundle_id),
+            ("SHA-256 of the bundle file", _sha256(bundle.path)),
+            ("signed by", bundle.signature.key_id if bundle.signature else "not signed"),
+            ("scheme, target", f"{manifest.scheme}, {manifest.target}"),
+            ("recipe hash", source.recipe_hash),
+            ("split hash", source.split_hash),
+            ("calibration hash", source.calibration_hash),
+            ("commit", source.commit),
+            ("seed", str(source.seed)),
+            ("dataset", source.dataset),
+            ("licence of the data", manifest.data_licence),
+        ]
+    versions = [(n, made.get(n, "–"), here.get(n, "–")) for n in sorted({*made, *here})]
+    return {"facts": facts, "versions": versions}
 
 
 def _sha256(path: Path) -> str:

@@ -183,11 +183,12 @@ def cannot_say(judged: Judged, figures: Mapping[str, Any], samples: Sequence[Sam
     for name in judged.classes:
         if groups[name] == 0:
             found.append(f"{name}: {judged.split.upper()} has no such part; nothing is known of it")
-        elif groups[name] < FEW_GROUPS:
-            found.append(
-                f"{name}: parts of only {groups[name]} group(s); another lot may look different, "
-                "and the intervals cannot show more than these few"
-            )
+    few = [f"{name} {groups[name]}" for name in judged.classes if 0 < groups[name] < FEW_GROUPS]
+    if few:
+        found.append(
+            f"how other lots do: parts of few groups stand behind a class ({', '.join(few)} "
+            "groups); another one may look different, and no interval can show what is not here"
+        )
     if len(set(judged.groups)) == len(judged.images) > 1:
         found.append(
             "no two parts share a group: where several pictures show one piece or lot, the "

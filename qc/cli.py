@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qc.console import AsJson, Verbose, command, load
-from qc.evaluate_cli import DataOption, evaluate
+from qc.evaluate_cli import DataOption, compare, evaluate
 from qc.journal_cli import journal_app
 from qc.keys_cli import keys_app
 from qc.line_cli import line_app, run
@@ -214,6 +214,7 @@ def train(
 
 
 app.command()(evaluate)
+app.command()(compare)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The options of `qc evaluate`; the work is in `training`, loaded when used."""
+"""The options of `qc evaluate` and `qc compare`; the work is in `training`, loaded when used."""
 
 from __future__ import annotations
 
@@ -59,4 +59,26 @@ def evaluate(
             html=html,
             robust=robustness,
             metadata=metadata,
+        )
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run, or a bundle.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(help="The run of a bundle that lies somewhere else: once, or for A and B."),
+    ] = None,
+    data: DataOption = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Page with the flips as pictures, to write.")
+    ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Two models on the same parts: what differs, how sure that is, and on which parts."""
+    with command(as_json, verbose) as running:
+        load("train", "training.commands:compare")(
+            running, first, second, split=split, runs=run or (), data=data, html=html
         )

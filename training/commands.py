@@ -234,6 +234,64 @@ def evaluate(
         running.say(f"report: {html}")
 
 
+def compare(
+    running: Command,
+    first: Path,
+    second: Path,
+    *,
+    split: str,
+    runs: Sequence[Path],
+    data: Path | None,
+    html: Path | None,
+) -> None:
+    """Two runs or bundles on the same parts of a split."""
+    if split not in SPLITS:
+        raise UsageError("no such split", expected="train, val or test", found=repr(split))
+    if len(runs) > 2:
+        raise UsageError("too many runs", expected="--run once or twice", found=len(runs))
+    from training.backend import wake
+
+    wake(quiet=not running.verbose)
+    from training.compare import compared, write_comparison
+    from training.report import judge
+
+    homes = (runs[0], runs[-1]) if runs else (None, None)
+    sides = []
+    for target, home in zip((first, second), homes, strict=True):
+        plan, bundle, judged = judge(target, split, running, run=home, data=data)
+        name = plan.path.name if bundle is None else f"bundle {bundle.manifest.bundle_id}"
+        sides.append((name, judged))
+    found = compared(sides[0], sides[1])
+    if html is not None:
+        write_comparison(html, found, sides[0][1], sides[1][1])
+    running.result(found)
+    for line in comparison_lines(found):
+        running.say(line)
+    if html is not None:
+        running.say(f"comparison: {html}")
+
+
+def comparison_lines(found: dict[str, Any]) -> list[str]:
+    """The comparison for a person."""
+    a, b = found["names"]
+    lines = [
+        f"{found['split']}: {found['n']} images in {found['groups']} groups",
+        f"A is {a}, B is {b}",
+    ]
+    for name, row in found["differences"].items():
+        if row["a"] is None:
+            continue
+        change = with_interval(row["difference"], row["interval"], "+.3f")
+        word = "" if not row["beyond_chance"] else "  beyond chance"
+        lines.append(f"{name:<10} A {row['a']:.3f}   B {row['b']:.3f}   B - A {change}{word}")
+    pairs = found["mcnemar"]
+    lines.append(
+        f"right      A alone on {pairs['only_a']} parts, B alone on {pairs['only_b']}: "
+        f"McNemar p = {pairs['p']:.3f}"
+    )
+    return [*lines, f"flips      {len(found['flips'])} parts are judged otherwise"]
+
+
 def evaluation_lines(found: dict[str, Any]) -> list[str]:
     """The figures for a person."""
     lines = [

@@ -26,6 +26,8 @@ from training.run import RunPlan, library_versions
 from training.slices import Slice
 from training.split import crossing_groups
 
+_NAMES = {"auroc": "AUROC", "macro_f1": "macro-F1"}
+
 ROWS = 60
 """Looks of the table of differences that are shown; marked ones always are."""
 
@@ -167,7 +169,7 @@ def standing(judged: Judged, rates: Mapping[str, Any]) -> dict[str, Any]:
     if escape is not None:
         lines.append(
             f"Of 1,000 bad parts like these about {1000 * escape['rate']:.0f} pass as good "
-            f"(with 95 % confidence between {1000 * escape['low']:.0f} and "
+            f"(with 95% confidence between {1000 * escape['low']:.0f} and "
             f"{1000 * escape['high']:.0f}). That is counted on {escape['n']} bad parts of "
             f"{escape['groups']} group(s)."
         )
@@ -206,7 +208,7 @@ def standing(judged: Judged, rates: Mapping[str, Any]) -> dict[str, Any]:
     if shaky:
         title = "What was asked for is reached on these parts, but not proven"
         return {"kind": "warn", "title": title, "lines": lines}
-    title = "What was asked for is reached, with 95 % confidence"
+    title = "What was asked for is reached, with 95% confidence"
     return {"kind": "fine", "title": title, "lines": lines}
 
 
@@ -243,7 +245,10 @@ def _quantised(report: Mapping[str, Any]) -> dict[str, Any] | None:
     if not sealed or not exact:
         return None
     keys = ("auroc", "average_precision", "accuracy", "macro_f1", "escape", "overkill", "review")
-    rows = [{"name": k.replace("_", " "), "float": exact[k], "sealed": sealed[k]} for k in keys]
+    rows = [
+        {"name": _NAMES.get(k, k.replace("_", " ")), "float": exact[k], "sealed": sealed[k]}
+        for k in keys
+    ]
     for name, part, key in (
         ("calibration error", "calibration", "ece"),
         ("pointing", "localisation", "pointing"),

@@ -278,6 +278,11 @@ def comparison_lines(found: dict[str, Any]) -> list[str]:
         f"{found['split']}: {found['n']} images in {found['groups']} groups",
         f"A is {a}, B is {b}",
     ]
+    if found["thresholds"][0] != found["thresholds"][1]:
+        with_them = "A" if found["thresholds"][0] else "B"
+        lines.append(
+            f"caution: only {with_them} has thresholds, the other one judges by its likeliest class"
+        )
     for name, row in found["differences"].items():
         if row["a"] is None:
             continue

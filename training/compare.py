@@ -32,13 +32,14 @@ def compared(first: tuple[str, Judged], second: tuple[str, Judged]) -> dict[str,
         first, second: name, and the same split as each judged it.
 
     Returns:
-        names: of A and B; split, n, groups; differences: of auroc, accuracy, escape, overkill and
-        review, each with a, b, difference (B - A), interval (95 %, paired bootstrap over groups;
-        None with one group) and beyond_chance (the interval leaves out 0); all None where there is
-        nothing to count. mcnemar: only_a, only_b (parts that only one gives the right classes),
-        p (exact, two-sided). flips: parts with another verdict, the gravest first, each with
-        sample_id, group, label, a, b (verdicts), score_a, score_b. A run's verdict is OK or NG by
-        its likeliest class; a bundle's is by its thresholds.
+        names: of A and B; thresholds: whether each has some; split, n, groups; differences: of
+        auroc, accuracy, escape, overkill and review, each with a, b, difference (B - A), interval
+        (95 %, paired bootstrap over groups; None with one group) and beyond_chance (the interval
+        leaves out 0); all None where there is nothing to count. mcnemar: only_a, only_b (parts
+        that only one gives the right classes), p (exact, two-sided). flips: parts with another
+        verdict, the gravest first, each with sample_id, group, label, a, b (verdicts), score_a,
+        score_b. A run's verdict is OK or NG by its likeliest class, a bundle's is by its
+        thresholds.
 
     Raises:
         DataError: they did not judge the same parts with the same labels.
@@ -61,6 +62,7 @@ def compared(first: tuple[str, Judged], second: tuple[str, Judged]) -> dict[str,
     only_b = int((_right(b) & ~_right(a)).sum())
     return {
         "names": [first[0], second[0]],
+        "thresholds": [m.decision is not None for m in (a, b)],
         "split": a.split,
         "n": len(bad),
         "groups": len(set(a.groups)),

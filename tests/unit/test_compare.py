@@ -80,4 +80,8 @@ def test_the_page_shows_the_flips(tmp_path: Path) -> None:
         pages.append((tmp_path / name).read_text())
     assert pages[0] == pages[1]
     assert pages[0].count("data:image/jpeg") == 4 and "judged otherwise: 2" in pages[0]
+    assert "has thresholds" not in pages[0]
+    run = judged_parts(decision=False)
+    write_comparison(tmp_path / "c.html", compared(("run", run), ("new", b)), run, b)
+    assert "Only B has thresholds" in (tmp_path / "c.html").read_text()
     assert "<old>" not in pages[0] and "&lt;old&gt;" in pages[0]

@@ -51,7 +51,7 @@ def plan(tmp_path: Path) -> RunPlan:
 
 def _page(judged: Judged, plan: RunPlan, file: Path, *, robust: bool = True) -> str:
     named = {"classes": judged.classes, "good": judged.good, "decision": judged.decision}
-    figures = measure(judged.images, judged.outputs, split="test", **named)
+    figures = measure(judged.images, judged.outputs, split="test", task=judged.task, **named)
     columns = columns_of(judged, {})
     differences = slices(judged, columns)
     worse = robustness(judged) if robust else None
@@ -84,7 +84,7 @@ def test_same_inputs_same_bytes_and_nothing_from_outside(plan: RunPlan, tmp_path
         "Labels that may be wrong: 3",
         "Dust: TEST has no such part",
         "On the defect",
-        "class &lt;dent&gt; has",
+        "Class &lt;dent&gt; has",
         "9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4",  # of b"model"
     ):
         assert words in page, words
@@ -94,6 +94,14 @@ def test_a_run_and_what_was_left_out(plan: RunPlan, tmp_path: Path) -> None:
     page = _page(judged_parts(decision=False), plan, tmp_path / "a.html", robust=False)
     assert "A model without thresholds" in page and "This was not checked" in page
     assert "Sealed thresholds" not in page
+
+
+def test_several_defects_and_a_model_without_a_map(plan: RunPlan, tmp_path: Path) -> None:
+    judged = replace(judged_parts(), task="multilabel")
+    judged = replace(judged, outputs=replace(judged.outputs, attention=None))
+    page = _page(judged, plan, tmp_path / "a.html", robust=False)
+    assert "exactly the right defects" in page and "there is no confusion matrix" in page
+    assert "there is no map, or no mask" in page and "where the model looked" not in page
 
 
 def test_names_are_escaped(plan: RunPlan, tmp_path: Path) -> None:

@@ -206,6 +206,8 @@ def evaluate(
     """Figures of a run or a bundle on a split; with `html` also as a report."""
     if split not in SPLITS:
         raise UsageError("no such split", expected="train, val or test", found=repr(split))
+    if metadata is not None and html is None:
+        raise UsageError("--metadata is for the report: give --html, too", where=metadata)
     from training.backend import wake
 
     wake(quiet=not running.verbose)

@@ -66,7 +66,9 @@ def flow(judged: Judged) -> list[dict[str, Any]]:
     for kind, among in (("good", ~judged.is_defect), ("bad", judged.is_defect)):
         groups = [g for g, yes in zip(judged.groups, among, strict=True) if yes]
         found = judged.verdicts[among]
-        words = [Verdict.OK, Verdict.REVIEW, Verdict.NG]
+        words = [Verdict.OK, Verdict.NG]
+        if judged.decision is not None:
+            words.insert(1, Verdict.REVIEW)
         if (found == str(Verdict.FAULT)).any():
             words.append(Verdict.FAULT)
         rates = {str(w): rate_of(found == str(w), groups) for w in words}
@@ -81,7 +83,7 @@ def rates(judged: Judged) -> dict[str, Any]:
     return {
         "escape": by_kind["bad"]["OK"],
         "overkill": by_kind["good"]["NG"],
-        "review": rate_of(review, judged.groups),
+        "review": None if judged.decision is None else rate_of(review, judged.groups),
     }
 
 

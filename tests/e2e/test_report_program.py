@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from program import Made, done, qc
+from program import Made, done, qc, refused
 
 
 def test_the_report_of_a_bundle_is_the_same_twice(made: Made, tmp_path: Path) -> None:
@@ -37,3 +37,9 @@ def test_a_run_and_its_bundle_compared(made: Made, tmp_path: Path) -> None:
     review = round(found["differences"]["review"]["b"] * found["n"])
     assert found["differences"]["review"]["a"] == 0 and len(found["flips"]) >= review
     assert "Two models on the same parts" in page.read_text()
+
+
+def test_metadata_without_a_report_are_refused(made: Made, tmp_path: Path) -> None:
+    table = tmp_path / "more.csv"
+    ran = qc("evaluate", made.bundle, "--metadata", table, "--json")
+    refused(ran, kind="usage", where=table, says=("--html",))

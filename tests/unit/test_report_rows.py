@@ -56,6 +56,7 @@ def test_mistakes_doubtful_and_suspects() -> None:
     assert report_rows.suspects(judged) == [7, 4, 3]
     without = judged_parts(decision=False)
     assert set(without.verdicts) == {"OK", "NG"}
+    assert report_rows.rates(without)["review"] is None
     assert report_rows.doubtful(without)[0] == 6  # 0.6
 
 

@@ -14,12 +14,12 @@ from export.candidates import Candidate, Trial, choose
 from export.fit_decision import expected_cost, per_thousand
 from export.golden import choose_golden
 from export.metadata import with_metadata
-from export.papers import facts_of, overlay_range, predictor_of
+from export.papers import facts_of, predictor_of
 from export.targets import compile_for, schemes_for
 from qc.bundle import open_bundle, write_bundle
 from qc.errors import FaultError
 from qc.replay import require_replay
-from training.evaluate import Outputs, measure, run_keras, run_predictor, verdicts
+from training.evaluate import Outputs, measure, overlay_range, run_keras, run_predictor, verdicts
 from training.pipeline import Images, Progress, load_images
 from training.run import RunPlan
 from training.steps import load_model

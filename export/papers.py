@@ -13,8 +13,6 @@ from qc import plugins
 from qc.bundle import Bundle, Golden
 from qc.manifest import SEALED_PARTS, Manifest
 from qc.replay import Predictor
-from training.evaluate import Outputs
-from training.pipeline import Images
 from training.run import RunPlan, library_versions
 
 
@@ -81,17 +79,6 @@ def predictor_of(bundle: Bundle, *, delegate: bool = True) -> Predictor:
     litert = plugins.resolve("predictor", "litert")
     made: Predictor = litert.LiteRTPredictor(bundle, delegate=delegate)
     return made
-
-
-def overlay_range(outputs: Outputs, val: Images, good: int) -> dict[str, float]:
-    """Coldest colour: what good parts' cells hardly exceed. Hottest: the peak of a usual defect."""
-    if outputs.attention is None:
-        return {"lo": 0.0, "hi": 1.0}
-    defects = np.delete(outputs.attention, good, axis=3).max(axis=3)
-    is_defect = val.labels != good
-    low = float(np.quantile(defects[~is_defect], 0.95))
-    high = float(np.quantile(defects[is_defect].max(axis=(1, 2)), 0.75))
-    return {"lo": round(low, 4), "hi": round(max(high, low + 1.0), 4)}
 
 
 def _commit() -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from qc.console import AsJson, Verbose, command, load
+from qc.evaluate_cli import DataOption, compare, evaluate
 from qc.journal_cli import journal_app
 from qc.keys_cli import keys_app
 from qc.line_cli import line_app, run
@@ -31,10 +32,6 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(line_app, name="line")
 app.add_typer(people_app, name="people")
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", envvar="QC_DATA", help="The dataset, or the folder that holds it."),
-]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="KEY=VALUE", help="What the layout is told; may be repeated."),
@@ -216,35 +213,8 @@ def train(
         )
 
 
-@app.command()
-def evaluate(
-    target: Annotated[Path, typer.Argument(help="A run, or a bundle.")],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    run: Annotated[
-        Path | None, typer.Option(help="The run of a bundle that lies somewhere else.")
-    ] = None,
-    data: DataOption = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", help="CSV of what the model says of each part."),
-    ] = None,
-    faithfulness: Annotated[
-        bool, typer.Option(help="Check that the map shows what the score rests on.")
-    ] = True,
-    as_json: AsJson = False,
-    verbose: Verbose = False,
-) -> None:
-    """Figures of a run or bundle on a split, with intervals."""
-    with command(as_json, verbose) as running:
-        load("train", "training.commands:evaluate")(
-            running,
-            target,
-            split=split,
-            run=run,
-            data=data,
-            faithful=faithfulness,
-            predictions=predictions,
-        )
+app.command()(evaluate)
+app.command()(compare)
 
 
 @app.command()

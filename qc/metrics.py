@@ -53,26 +53,46 @@ def auroc(is_defect: Bools, score: Floats) -> float | None:
     return float(roc_auc_score(is_defect, score))
 
 
-def auroc_interval(
-    is_defect: Bools, score: Floats, groups: Sequence[str], seed: int = 0
-) -> tuple[float, float] | None:
-    """95 % interval of the AUROC by bootstrap over groups, since images of a group are alike."""
+def auroc_draws(is_defect: Bools, score: Floats, groups: Sequence[str], seed: int = 0) -> Floats:
+    """The AUROC of each bootstrap over groups; NaN where a draw lacks good parts or defects.
+
+    The same groups and seed give the same draws: two models can be compared pair by pair.
+    """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     levels, level = np.unique(score, return_inverse=True)
     # how many defects and good parts each group has at each level of the score
     bad, fine = (np.zeros((len(names), len(levels))) for _ in range(2))
     np.add.at(bad, (group[is_defect], level[is_defect]), 1)
     np.add.at(fine, (group[~is_defect], level[~is_defect]), 1)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), BOOTSTRAPS)
+    drawn = group_draws(len(names), seed)
     bad, fine = drawn @ bad, drawn @ fine
     pairs = bad.sum(axis=1) * fine.sum(axis=1)
     below = np.cumsum(fine, axis=1) - fine / 2  # a tie counts half
-    area = (bad * below).sum(axis=1)[pairs > 0] / pairs[pairs > 0]
-    if len(area) == 0:
+    area = np.full(BOOTSTRAPS, np.nan)
+    np.divide((bad * below).sum(axis=1), pairs, out=area, where=pairs > 0)
+    return area
+
+
+def group_draws(groups: int, seed: int = 0) -> NDArray[np.int64]:
+    """How often each group is drawn in each bootstrap, `(BOOTSTRAPS, groups)`."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(groups, np.full(groups, 1 / groups), BOOTSTRAPS)
+
+
+def interval_of(draws: Floats) -> tuple[float, float] | None:
+    """The middle 95 % of the draws that are numbers; None where there is none."""
+    draws = draws[~np.isnan(draws)]
+    if len(draws) == 0:
         return None
-    low, high = np.quantile(area, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def auroc_interval(
+    is_defect: Bools, score: Floats, groups: Sequence[str], seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of the AUROC by bootstrap over groups, since images of a group are alike."""
+    return interval_of(auroc_draws(is_defect, score, groups, seed))
 
 
 def mean_interval(
@@ -83,11 +103,8 @@ def mean_interval(
     if len(names) < 2:
         return None
     total, count = np.bincount(group, values), np.bincount(group)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), BOOTSTRAPS)
-    means = (drawn @ total) / (drawn @ count)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    drawn = group_draws(len(names), seed)
+    return interval_of((drawn @ total) / (drawn @ count))
 
 
 def share_interval(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qc.bundle import open_bundle
 from qc.console import Command
 from qc.errors import GateError, UsageError
 from qc.types import Sample
@@ -200,28 +199,104 @@ def evaluate(
     data: Path | None,
     faithful: bool = True,
     predictions: Path | None = None,
+    html: Path | None = None,
+    robust: bool = True,
+    metadata: Path | None = None,
 ) -> None:
-    """Figures of a run or a bundle on a split."""
-    if split not in ("train", "val", "test"):
+    """Figures of a run or a bundle on a split; with `html` also as a report."""
+    if split not in SPLITS:
         raise UsageError("no such split", expected="train, val or test", found=repr(split))
+    if metadata is not None and html is None:
+        raise UsageError("--metadata is for the report: give --html, too", where=metadata)
     from training.backend import wake
-    from training.run import open_run
 
     wake(quiet=not running.verbose)
-    from training.steps import evaluate_bundle, evaluate_run
+    from training.report import judge, report
+    from training.steps import figures_of
 
-    if target.is_dir():
-        plan = open_run(target, data)
-        found = evaluate_run(plan, split, running, faithful=faithful, predictions=predictions)
-    else:
-        bundle = open_bundle(target)
-        plan = open_run(run or target.parent, data)
-        found = evaluate_bundle(
-            plan, bundle, split, running, faithful=faithful, predictions=predictions
+    plan, bundle, judged = judge(target, split, running, run=run, data=data)
+    found = figures_of(judged, running, faithful=faithful, predictions=predictions)
+    if html is not None:
+        cautions = map_cautions(found["faithfulness"])
+        found["report"] = report(
+            html,
+            judged,
+            found,
+            running,
+            plan=plan,
+            bundle=bundle,
+            robust=robust,
+            metadata=metadata,
+            map_cautions=cautions,
         )
     running.result(found)
     for line in evaluation_lines(found):
         running.say(line)
+    if html is not None:
+        running.say(f"report: {html}")
+
+
+def compare(
+    running: Command,
+    first: Path,
+    second: Path,
+    *,
+    split: str,
+    runs: Sequence[Path],
+    data: Path | None,
+    html: Path | None,
+) -> None:
+    """Two runs or bundles on the same parts of a split."""
+    if split not in SPLITS:
+        raise UsageError("no such split", expected="train, val or test", found=repr(split))
+    if len(runs) > 2:
+        raise UsageError("too many runs", expected="--run once or twice", found=len(runs))
+    from training.backend import wake
+
+    wake(quiet=not running.verbose)
+    from training.compare import compared, write_comparison
+    from training.report import judge
+
+    homes = (runs[0], runs[-1]) if runs else (None, None)
+    sides = []
+    for target, home in zip((first, second), homes, strict=True):
+        plan, bundle, judged = judge(target, split, running, run=home, data=data)
+        name = plan.path.name if bundle is None else f"bundle {bundle.manifest.bundle_id}"
+        sides.append((name, judged))
+    found = compared(sides[0], sides[1])
+    if html is not None:
+        write_comparison(html, found, sides[0][1], sides[1][1])
+    running.result(found)
+    for line in comparison_lines(found):
+        running.say(line)
+    if html is not None:
+        running.say(f"comparison: {html}")
+
+
+def comparison_lines(found: dict[str, Any]) -> list[str]:
+    """The comparison for a person."""
+    a, b = found["names"]
+    lines = [
+        f"{found['split']}: {found['n']} images in {found['groups']} groups",
+        f"A is {a}, B is {b}",
+    ]
+    if found["thresholds"][0] != found["thresholds"][1]:
+        with_them = "A" if found["thresholds"][0] else "B"
+        lines.append(
+            f"caution: only {with_them} has thresholds, the other one judges by its likeliest class"
+        )
+    for name, row in found["differences"].items():
+        if row["a"] is None:
+            continue
+        change = with_interval(row["difference"], row["interval"], "+.3f")
+        word = "" if not row["beyond_chance"] else "  beyond chance"
+        lines.append(f"{name:<10} A {row['a']:.3f}   B {row['b']:.3f}   B - A {change}{word}")
+    pairs = found["mcnemar"]
+    lines.append(
+        f"right      A alone on {pairs['only_a']} parts, B alone on {pairs['only_b']}: "
+        f"McNemar p = {pairs['p']:.3f}"
+    )
+    return [*lines, f"flips      {len(found['flips'])} parts are judged otherwise"]
 
 
 def evaluation_lines(found: dict[str, Any]) -> list[str]:
@@ -279,19 +354,28 @@ def _map_lines(check: dict[str, Any] | None) -> list[str]:
         )
     else:
         lines.append(f"           likeness of the map under random weights {alike:.2f}")
+    return [*lines, *(f"caution: {words}" for words in map_cautions(check))]
+
+
+def map_cautions(check: dict[str, Any] | None) -> list[str]:
+    """Why the map is not to be believed, in sentences; none where it is, or was not checked."""
+    if check is None or check["n"] == 0:
+        return []
+    found = []
     for name in ("deletion", "insertion"):
         interval = check[f"{name}_gap_ci"]
         if interval is None or interval[0] <= 0:
-            lines.append(
-                f"caution: in {name} the map is not shown to be better than a random order: what "
-                "is hot need not be what the score rests on"
+            found.append(
+                f"in {name} the map is not shown to be better than a random order: what is hot "
+                "need not be what the score rests on"
             )
+    alike = check["randomised_similarity"]
     if alike is not None and alike >= MAP_ALIKE:
-        lines.append(
-            "caution: with random weights the map stays alike: it shows the picture, not what the "
-            "model learnt"
+        found.append(
+            "with random weights the map stays alike: it shows the picture, not what the model "
+            "learnt"
         )
-    return lines
+    return found
 
 
 def with_interval(value: float | None, interval: Any, form: str) -> str:

@@ -72,6 +72,17 @@ def likely_defects(score: np.ndarray, good: int) -> np.ndarray:
     return others.argmax(axis=1)
 
 
+def overlay_range(outputs: Outputs, images: Images, good: int) -> dict[str, float]:
+    """Coldest colour: what good parts' cells hardly exceed. Hottest: the peak of a usual defect."""
+    if outputs.attention is None:
+        return {"lo": 0.0, "hi": 1.0}
+    defects = np.delete(outputs.attention, good, axis=3).max(axis=3)
+    is_defect = images.labels != good
+    low = float(np.quantile(defects[~is_defect], 0.95))
+    high = float(np.quantile(defects[is_defect].max(axis=(1, 2)), 0.75))
+    return {"lo": round(low, 4), "hi": round(max(high, low + 1.0), 4)}
+
+
 def verdicts(
     outputs: Outputs, decision: DecisionSpec, classes: Sequence[str], good: str
 ) -> list[Verdict]:

@@ -24,12 +24,10 @@ import numpy as np
 
 from qc import metrics
 from qc.decide import defect_scores
-from training.evaluate import Outputs, likely_defects
+from training.evaluate import likely_defects
 from training.images import Images, Progress
+from training.judged import Run
 from training.split import group_of
-
-Run = Callable[[np.ndarray], Outputs]
-"""A model: `(N, H, W, 3)` uint8 to its outputs."""
 
 SAMPLE = 64
 """Defects that are looked at, at most: a minute has to do."""

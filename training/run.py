@@ -63,6 +63,11 @@ class RunPlan:
         """The samples of one split."""
         return [s for s in self.samples if s.split == split]
 
+    def facts(self) -> dict[str, Any]:
+        """`plan.json`, as the run began."""
+        found: dict[str, Any] = json.loads((self.path / "plan.json").read_text())
+        return found
+
     def result(self) -> dict[str, Any]:
         """What the finished run reached."""
         found: dict[str, Any] = json.loads((self.path / "result.json").read_text())

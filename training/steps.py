@@ -16,9 +16,10 @@ from qc.decide import DecisionSpec
 from qc.errors import BundleError, FaultError
 from qc.replay import require_replay
 from training import devices
-from training.evaluate import measure, run_keras, run_predictor
-from training.faithfulness import Run, faithfulness
+from training.evaluate import measure, overlay_range, run_keras, run_predictor
+from training.faithfulness import faithfulness
 from training.fit import fit
+from training.judged import Judged, Run
 from training.model import build_model
 from training.pipeline import Images, load_images
 from training.predictions import write_predictions
@@ -65,71 +66,49 @@ def load_model(plan: RunPlan) -> keras.Model:
         raise FaultError("the run's model cannot be read", where=plan.path, found=error) from error
 
 
-def evaluate_run(
-    plan: RunPlan,
-    split: str,
-    running: Command,
-    *,
-    decision: DecisionSpec | None = None,
-    faithful: bool = False,
-    predictions: Path | None = None,
-) -> dict[str, Any]:
-    """Figures of the float model; with a bundle's thresholds also escape, overkill and review.
+def judge_run(
+    plan: RunPlan, split: str, running: Command, *, decision: DecisionSpec | None = None
+) -> Judged:
+    """What the float model of a run says of a split.
 
     Args:
         plan: the run.
         split: name of the split.
         running: shows the progress.
-        decision: thresholds of a bundle.
-        faithful: also check the map, which takes longer; else `faithfulness` is None.
-        predictions: a CSV file for what the model said of each part.
+        decision: thresholds of a bundle, or None.
     """
     images = read_split(plan, split, running)
     model = load_model(plan)
     with running.step("float model") as tell:
         outputs = run_keras(model, images.pixels, tell)
-    task, named = plan.recipe.model.task, {"classes": plan.classes, "good": plan.recipe.data.good}
-    figures = measure(images, outputs, split=split, decision=decision, task=task, **named)
-    if predictions is not None:
-        several = task == "multilabel"
-        write_predictions(predictions, images, outputs, decision=decision, several=several, **named)
-    if not faithful:
-        return {**figures, "faithfulness": None}
+    good = plan.recipe.data.good
+    heat = overlay_range(outputs, images, plan.classes.index(good))
 
     def randomise(seed: int) -> Run:
         return partial(run_keras, random_model(model, seed))
 
-    good = plan.classes.index(plan.recipe.data.good)
-    with running.step("check the map") as tell:
-        found = faithfulness(
-            images,
-            good,
-            partial(run_keras, model),
-            randomise,
-            several=plan.recipe.model.task == "multilabel",
-            progress=tell,
-        )
-    return {**figures, "faithfulness": found}
+    return Judged(
+        images,
+        outputs,
+        split,
+        plan.classes,
+        good,
+        plan.recipe.model.task,
+        decision,
+        (heat["lo"], heat["hi"]),
+        partial(run_keras, model),
+        randomise,
+    )
 
 
-def evaluate_bundle(
-    plan: RunPlan,
-    bundle: Bundle,
-    split: str,
-    running: Command,
-    *,
-    faithful: bool = False,
-    predictions: Path | None = None,
-) -> dict[str, Any]:
-    """Figures of a bundle, through the predictor that ships.
+def judge_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command) -> Judged:
+    """What a bundle says of a split, through the predictor that ships.
 
     Args:
         plan: the run it was made from.
         bundle: an opened bundle.
         split: name of the split.
         running: shows the progress.
-        faithful: also check the map, which takes longer; else `faithfulness` is None.
-        predictions: a CSV file for what the model said of each part.
 
     Raises:
         BundleError: the bundle was not made from this split.
@@ -148,26 +127,62 @@ def evaluate_bundle(
     images = read_split(plan, split, running)
     with running.step("int8 model") as tell:
         outputs = run_predictor(predictor, images.pixels, tell)
-    named = {"classes": manifest.class_names, "good": manifest.good, "decision": manifest.decision}
-    figures = measure(images, outputs, split=split, task=manifest.task, **named)
-    if predictions is not None:
-        several = manifest.task == "multilabel"
-        write_predictions(predictions, images, outputs, several=several, **named)
-    if not faithful:
-        return {**figures, "faithfulness": None}
 
     def randomise(seed: int) -> Run | None:
         model = random_flatbuffer(bundle.model, seed)
         return None if model is None else partial(run_predictor, make(replace(bundle, model=model)))
 
-    good = manifest.class_names.index(manifest.good)
+    return Judged(
+        images,
+        outputs,
+        split,
+        tuple(manifest.class_names),
+        manifest.good,
+        manifest.task,
+        manifest.decision,
+        (manifest.overlay.lo, manifest.overlay.hi),
+        partial(run_predictor, predictor),
+        randomise,
+    )
+
+
+def figures_of(
+    judged: Judged, running: Command, *, faithful: bool = False, predictions: Path | None = None
+) -> dict[str, Any]:
+    """The keys of `qc evaluate --json`.
+
+    Args:
+        judged: a split as a model judged it.
+        running: shows the progress.
+        faithful: also check the map, which takes longer; else `faithfulness` is None.
+        predictions: a CSV file for what the model said of each part.
+    """
+    named = {"classes": judged.classes, "good": judged.good, "decision": judged.decision}
+    images, outputs = judged.images, judged.outputs
+    figures = measure(images, outputs, split=judged.split, task=judged.task, **named)
+    if predictions is not None:
+        write_predictions(predictions, images, outputs, several=judged.several, **named)
+    if not faithful:
+        return {**figures, "faithfulness": None}
     with running.step("check the map") as tell:
         found = faithfulness(
             images,
-            good,
-            partial(run_predictor, predictor),
-            randomise,
-            several=manifest.task == "multilabel",
+            judged.good_index,
+            judged.run,
+            judged.randomise,
+            several=judged.several,
             progress=tell,
         )
     return {**figures, "faithfulness": found}
+
+
+def evaluate_run(
+    plan: RunPlan, split: str, running: Command, *, decision: DecisionSpec | None = None
+) -> dict[str, Any]:
+    """Figures of the float model; with a bundle's thresholds also escape, overkill and review."""
+    return figures_of(judge_run(plan, split, running, decision=decision), running)
+
+
+def evaluate_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command) -> dict[str, Any]:
+    """Figures of a bundle, through the predictor that ships."""
+    return figures_of(judge_bundle(plan, bundle, split, running), running)

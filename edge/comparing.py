@@ -6,10 +6,9 @@ The models are made and run by one thread of their own: any thread may ask.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from qc.errors import FaultError
+from edge.owner import Owner
 from qc.types import Image, Verdict
 
 _PATIENCE_S = 60.0
@@ -45,8 +44,8 @@ class Comparer:
 
     def __init__(self, names: tuple[str, str], make: Callable[[], tuple[Judge, Judge]]) -> None:
         self.names = names
-        self._owner = ThreadPoolExecutor(1, "comparing")
-        self._judges = self._owner.submit(make).result()
+        self._owner = Owner("comparing", _PATIENCE_S, "the two bundles take too long")
+        self._judges = self._owner.make(make)
 
     def judge(self, image: Image) -> tuple[Opinion, Opinion]:
         """What each of the two says of a picture, RGB `(H, W, 3)` uint8.
@@ -54,11 +53,4 @@ class Comparer:
         Raises:
             FaultError: it takes too long.
         """
-        asked = self._owner.submit(lambda: (self._judges[0](image), self._judges[1](image)))
-        try:
-            return asked.result(_PATIENCE_S)
-        except TimeoutError:
-            asked.cancel()
-            raise FaultError(
-                "the two bundles take too long", expected=f"within {_PATIENCE_S:.0f} s"
-            ) from None
+        return self._owner.ask(lambda: (self._judges[0](image), self._judges[1](image)))

@@ -14,10 +14,11 @@ own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
+from edge.owner import Owner
 from qc.decide import calibrated, defect_scores
 from qc.errors import FaultError, QCError
 from qc.manifest import Manifest
@@ -122,8 +123,8 @@ class Occluder:
     def __init__(self, manifest: Manifest, make: Callable[[], Predictor]) -> None:
         self.bundle_id = manifest.bundle_id
         self._manifest = manifest
-        self._owner = ThreadPoolExecutor(1, "occlusion")
-        self._predictor = self._owner.submit(make).result()
+        self._owner = Owner("occlusion", _PATIENCE_S, "the occlusion map takes too long")
+        self._predictor = self._owner.make(make)
 
     def level(self, image: Image, defect_class: str, defect_score: float) -> Level:
         """The occlusion map of a part that was judged before, on `SCALE`.
@@ -137,14 +138,7 @@ class Occluder:
             QCError: no such class.
             FaultError: the model gives another score now, or does not come to an end in time.
         """
-        asked = self._owner.submit(self._level, image, defect_class, defect_score)
-        try:
-            return asked.result(_PATIENCE_S)
-        except TimeoutError:
-            asked.cancel()
-            raise FaultError(
-                "the occlusion map takes too long", expected=f"within {_PATIENCE_S:.0f} s"
-            ) from None
+        return self._owner.ask(partial(self._level, image, defect_class, defect_score))
 
     def _level(self, image: Image, defect_class: str, defect_score: float) -> Level:
         manifest = self._manifest

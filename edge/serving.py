@@ -7,13 +7,11 @@ it a token is asked for. A page in a browser may never call it.
 from __future__ import annotations
 
 import hmac
-import logging
 import os
-import socket
-import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from edge.listening import LOOPBACK, ServingThread, address, bound
 from qc.errors import FaultError, UsageError
 
 if TYPE_CHECKING:
@@ -22,11 +20,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     Endpoint = Callable[[Request], Awaitable[Response]]
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-STOP_S = 3.0
-"""How long `stop` waits for the server; then it is left behind, as a daemon thread."""
 
 MAX_CONNECTIONS = 1100
 """Open at one time; somewhat more than the longest queue of a source."""
@@ -74,7 +67,7 @@ class Server:
                 found=host,
             )
         try:
-            import uvicorn
+            import uvicorn  # noqa: F401 - what is missing is told before an address is taken
 
             app = _guarded(path, endpoint, token, host in LOOPBACK)
         except ModuleNotFoundError as error:
@@ -84,33 +77,14 @@ class Server:
                 expected=error.name,
                 found="not installed",
             ) from error
-        self._socket = _bound(host, port, what)
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._socket.getsockname()[1]}{path}"
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name=what, daemon=True)
+        listener = bound(host, port, what)
+        self.url = address(listener, host) + path.removeprefix("/")
+        self._thread = ServingThread(app, listener, name=what, connections=MAX_CONNECTIONS)
         self._thread.start()
 
     def stop(self) -> None:
-        """End within `STOP_S` seconds; stopping again changes nothing."""
-        self._server.should_exit = True
-        self._thread.join(STOP_S)
-        self._socket.close()
-
-    def _serve(self) -> None:
-        try:
-            self._server.run(sockets=[self._socket])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the line must not end by it
-            logging.getLogger(__name__).error("%s ended: %r", self._thread.name, error)
+        """End within `edge.listening.STOP_S` seconds; stopping again changes nothing."""
+        self._thread.stop()
 
 
 def _token(name: str | None, what: str) -> str | None:
@@ -122,24 +96,6 @@ def _token(name: str | None, what: str) -> str | None:
             f"the environment variable '{name}' holds no token", where=what, expected="a token"
         )
     return token
-
-
-def _bound(host: str, port: int, what: str) -> socket.socket:
-    """A listening socket, so that a port in use is found at once."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise UsageError(
-            f"{what} cannot listen there",
-            where=f"{host}:{port}",
-            expected="a free port on an address of this machine",
-            found=error.strerror if isinstance(error, OSError) else error,
-        ) from error
-    return listener
 
 
 def _guarded(path: str, endpoint: Endpoint, token: str | None, local: bool) -> Starlette:

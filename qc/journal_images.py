@@ -25,9 +25,6 @@ from qc.types import Inspection, Verdict
 
 Durability = Literal["full", "normal"]
 
-FAST = 1
-"""PNG compression: the line waits for it."""
-
 RETRY_S = 1.0
 """How long no picture is tried after one could not be written."""
 
@@ -111,7 +108,7 @@ class ImageKeeper:
         day = inspection.captured_at.astimezone(UTC).date().isoformat()
         file = self._folder / day / f"{inspection.inspection_id}.png"
         try:
-            data = png_bytes(inspection.image, where=file, compression=FAST)
+            data = png_bytes(inspection.image, where=file)
             self._write(file, data)
         except (QCError, OSError) as error:
             self._not_before = time.monotonic() + RETRY_S

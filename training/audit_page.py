@@ -11,13 +11,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 
-from qc.errors import DataError, FaultError, printable
+from qc.errors import DataError
 from qc.imageio import read_sample
 from qc.quiet import quiet_stderr
 from qc.types import Image, Sample
 from training.audit import leakage_sentence
+from training.html import fill_page
 from training.regions import mask_of
 from training.split import group_of
 
@@ -86,10 +86,9 @@ def write_page(path: Path, name: str, found: Mapping[str, Any], samples: Sequenc
         for label in sample.labels:
             groups[label].add(group_of(sample))
     classes = [(c, n, len(groups[c]), n / len(samples)) for c, n in found["classes"].items()]
-    page = Environment(
-        loader=PackageLoader("training"), autoescape=select_autoescape(), trim_blocks=True
-    ).get_template("audit.html")
-    text = page.render(
+    fill_page(
+        path,
+        "audit.html",
         name=name,
         found=found,
         leakage=leakage_sentence(found),
@@ -98,10 +97,6 @@ def write_page(path: Path, name: str, found: Mapping[str, Any], samples: Sequenc
         listed=listed,
         most=MOST,
     )
-    try:
-        path.write_text(printable(text), encoding="utf-8")
-    except OSError as error:
-        raise FaultError("the page cannot be written", where=path, found=error.strerror) from error
 
 
 def _picture(sample: Sample | None) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from qc import metrics
 from qc.agreement import mcnemar
-from qc.errors import DataError, FaultError, printable
+from qc.errors import DataError
 from qc.types import Verdict
+from training.html import fill_page
 from training.judged import Judged
 from training.report_pictures import figure
 
@@ -93,17 +93,7 @@ def write_comparison(path: Path, found: dict[str, Any], a: Judged, b: Judged) ->
         FaultError: the file cannot be written.
     """
     rows = flips(a, b)[:SHOWN]
-    page = Environment(
-        loader=PackageLoader("training"),
-        autoescape=select_autoescape(),
-        trim_blocks=True,
-        undefined=StrictUndefined,
-    ).get_template("compare.html")
-    text = page.render(found=found, pairs=[(figure(a, i), figure(b, i)) for i in rows])
-    try:
-        path.write_text(printable(text), encoding="utf-8")
-    except OSError as error:
-        raise FaultError("the page cannot be written", where=path, found=error.strerror) from error
+    fill_page(path, "compare.html", found=found, pairs=[(figure(a, i), figure(b, i)) for i in rows])
 
 
 def _require_same(a: Judged, b: Judged) -> None:

@@ -12,12 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from qc.bundle import Bundle
-from qc.errors import FaultError, printable
 from training import plots, report_rows
 from training.audit import leakage_sentence
+from training.html import fill_page
 from training.judged import Judged
 from training.report_pictures import figures as picture_figures
 from training.report_pictures import pointed
@@ -127,13 +125,9 @@ def write_report(
     """
     report = figures["report"]
     hits, misses = pointed(judged)
-    page = Environment(
-        loader=PackageLoader("training"),
-        autoescape=select_autoescape(),
-        trim_blocks=True,
-        undefined=StrictUndefined,
-    ).get_template("report.html")
-    text = page.render(
+    fill_page(
+        path,
+        "report.html",
         name=plan.recipe.name,
         figures=figures,
         bundle=bundle and {"id": bundle.manifest.bundle_id, "scheme": bundle.manifest.scheme},
@@ -156,10 +150,6 @@ def write_report(
         cannot=report_rows.cannot_say(judged, figures, plan.samples),
         provenance=_provenance(plan, bundle),
     )
-    try:
-        path.write_text(printable(text), encoding="utf-8")
-    except OSError as error:
-        raise FaultError("the page cannot be written", where=path, found=error.strerror) from error
 
 
 def standing(judged: Judged, rates: Mapping[str, Any]) -> dict[str, Any]:

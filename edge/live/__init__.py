@@ -7,20 +7,14 @@ draws a picture only while somebody watches, and whatever goes wrong in it stays
 from __future__ import annotations
 
 import logging
-import socket
 import threading
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
+from edge.listening import LOOPBACK, ServingThread, address, bound
 from edge.status import LineStatus
 from qc.bundle import Bundle
-from qc.errors import FaultError, UsageError
+from qc.errors import FaultError
 from qc.types import Inspection
-
-if TYPE_CHECKING:
-    import uvicorn
-
-STOP_S = 3.0
-"""How long `stop` waits for the server; then it is left behind, as a daemon thread."""
 
 MAX_CONNECTIONS = 64
 
@@ -60,7 +54,7 @@ class LiveServer:
 
     def __init__(self, line: Watched, host: str = "127.0.0.1", port: int = 8400) -> None:
         try:
-            import uvicorn
+            import uvicorn  # noqa: F401 - what is missing is told before an address is taken
 
             from edge.live.app import create_app
         except ModuleNotFoundError as error:
@@ -70,23 +64,18 @@ class LiveServer:
                 expected=error.name,
                 found="not installed",
             ) from error
-        self._socket = _bound(host, port)
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._socket.getsockname()[1]}/"
-        self._ending = threading.Event()
-        local = host in ("127.0.0.1", "localhost", "::1")
-        config = uvicorn.Config(
-            create_app(line, self._ending, local_only=local),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=1,
+        self._socket = bound(
+            host,
+            port,
+            "the page of the line",
+            "a free port on an address of this machine (host and port of [health])",
+            MAX_CONNECTIONS,
         )
+        self.url = address(self._socket, host)
+        self._ending = threading.Event()
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        self._server: uvicorn.Server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name="live", daemon=True)
+        app = create_app(line, self._ending, local_only=host in LOOPBACK)
+        self._thread = ServingThread(app, self._socket, name="live", connections=MAX_CONNECTIONS)
 
     def __enter__(self) -> Self:
         self.start()
@@ -100,39 +89,11 @@ class LiveServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End within `STOP_S` seconds, whoever watches; stopping again changes nothing."""
+        """End within `edge.listening.STOP_S` seconds, whoever watches; again: nothing changes."""
         self._ending.set()
-        self._server.should_exit = True
-        if self._thread.ident is not None:
-            self._thread.join(STOP_S)
-        self._socket.close()
+        self._thread.stop()
 
     @property
     def is_alive(self) -> bool:
         """Whether the thread that serves runs."""
-        return self._thread.is_alive()
-
-    def _serve(self) -> None:
-        try:
-            self._server.run(sockets=[self._socket])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the line must not end by its page
-            logging.getLogger(__name__).error("the page of the line ended: %r", error)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a port in use is found before the line starts."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(MAX_CONNECTIONS)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise UsageError(
-            "the page of the line cannot listen there",
-            where=f"{host}:{port}",
-            expected="a free port on an address of this machine (host and port of [health])",
-            found=error.strerror if isinstance(error, OSError) else error,
-        ) from error
-    return listener
+        return self._thread.is_alive

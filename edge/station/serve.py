@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from edge.comparing import Comparer
+from edge.listening import LOOPBACK, address, bound
 from edge.occlusion import Occluder
 from edge.station.app import create_app
 from edge.station.tls import fingerprint, own_certificate
@@ -19,7 +19,7 @@ from qc.errors import DataError, UsageError
 if TYPE_CHECKING:  # it needs urllib3, which is another extra
     from edge.station.webhook import Webhook
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EXPECTED = "a free port on an address of this machine (see --port and --host)"
 
 
 def serve(
@@ -56,7 +56,7 @@ def serve(
         UsageError: the address is in use or not an address of this machine, nobody may log in, or
             `reviewer` beyond this machine.
     """
-    local = host in _LOOPBACK
+    local = host in LOOPBACK
     if reviewer is not None and not local:
         raise UsageError(
             "one person alone, without login, is for this machine only",
@@ -74,14 +74,14 @@ def serve(
         journal,
         reviewer,
         people=people,
-        hosts=_LOOPBACK if reviewer is not None else (),
+        hosts=LOOPBACK if reviewer is not None else (),
         occluder=occluder,
         second=second,
         research=research,
         comparer=comparer,
         webhook=webhook,
     )
-    with _bound(host, port) as listener:
+    with bound(host, port, "the station", _EXPECTED) as listener:
         if cert is None and not local:
             cert, key = own_certificate(journal, host)
         secure = "https" if cert else "http"
@@ -99,9 +99,8 @@ def serve(
             raise DataError(
                 "the certificate and the key do not belong together", where=cert, found=error
             ) from error
-        where = f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         who = "people log in" if people else f"{reviewer} alone on this machine, without login"
-        sys.stderr.write(f"Review station on {secure}://{where}/ ({who})\n")
+        sys.stderr.write(f"Review station on {address(listener, host, secure)} ({who})\n")
         if cert is not None:
             sys.stderr.write(f"Certificate {cert}, SHA-256 {fingerprint(cert)}\n")
         sys.stderr.flush()
@@ -114,23 +113,3 @@ def serve(
         finally:
             if webhook is not None:
                 webhook.stop()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a port in use is found before anything is announced."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(
-            "the station cannot listen there",
-            where=f"{host}:{port}",
-            expected="a free port on an address of this machine (see --port and --host)",
-            found=reason,
-        ) from error
-    return listener

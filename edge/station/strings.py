@@ -6,7 +6,7 @@ as it stands in the journal.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fastapi import Request
 
@@ -285,12 +285,14 @@ class Words:
         language: which.
     """
 
+    strings: ClassVar[dict[str, tuple[str, str]]] = STRINGS
+
     def __init__(self, language: Language) -> None:
         self.language = language
 
     def __call__(self, key: str, **values: object) -> str:
         """One string with its values put in; an unknown key raises KeyError."""
-        text = STRINGS[key][0 if self.language == "en" else 1]
+        text = self.strings[key][0 if self.language == "en" else 1]
         return text.format(**values) if values else text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from edge.station.strings import Language, language_of
+from edge.station.strings import Words, language_of
 
 STRINGS: dict[str, tuple[str, str]] = {
     # the pages
@@ -225,20 +225,10 @@ STRINGS: dict[str, tuple[str, str]] = {
 }
 
 
-class ChartWords:
-    """The strings in one language.
+class ChartWords(Words):
+    """The strings of these pages in one language, and numbers as it writes them."""
 
-    Args:
-        language: which.
-    """
-
-    def __init__(self, language: Language) -> None:
-        self.language = language
-
-    def __call__(self, key: str, **values: object) -> str:
-        """One string with its values put in; an unknown key raises KeyError."""
-        text = STRINGS[key][0 if self.language == "en" else 1]
-        return text.format(**values) if values else text
+    strings = STRINGS
 
     def percent(self, share: float | None) -> str:
         """A share for a person to read."""

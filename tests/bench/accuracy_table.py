@@ -139,9 +139,14 @@ def lines(rows: list[Row]) -> Iterable[str]:
                     )
 
 
-def main() -> None:
-    """Print the tables of some files of rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def print_tables(told: str, lines: Callable[[list[dict[str, Any]]], Iterable[str]]) -> None:
+    """Print the tables of the files of rows that the command line names.
+
+    Args:
+        told: what the program is for, on its first line.
+        lines: the tables of some rows.
+    """
+    parser = argparse.ArgumentParser(description=told.splitlines()[0])
     parser.add_argument("rows", type=Path, nargs="+")
     rows = read_rows(parser.parse_args().rows)
     if not rows:
@@ -150,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print_tables(__doc__, lines)

@@ -5,13 +5,11 @@ python tests/bench/candidates_table.py docs/benchmarks/candidates.jsonl [more ro
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-from accuracy import VARIANTS, read_rows
+from accuracy import VARIANTS
+from accuracy_table import print_tables
 
 from export.commands import scheme_name
 
@@ -157,15 +155,5 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def main() -> None:
-    """Print the tables of some files of rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rows", type=Path, nargs="+")
-    rows = read_rows(parser.parse_args().rows)
-    if not rows:
-        sys.exit("no rows yet")
-    print("\n".join(lines(rows)).lstrip())
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(__doc__, lines)

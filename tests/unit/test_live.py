@@ -22,6 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from unit.toy_line import inspection, seal, wait_until
 
+import edge.listening
 import edge.live
 from edge.live import LiveServer
 from edge.live.pictures import LONGEST, Pictures
@@ -256,7 +257,7 @@ def test_stop_ends_while_somebody_watches(line: FakeLine) -> None:
 def test_stop_does_not_wait_for_a_line_that_hangs(
     line: FakeLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge.live, "STOP_S", 0.3)
+    monkeypatch.setattr(edge.listening, "STOP_S", 0.3)
     line.hanging = threading.Event()
     server = LiveServer(line, port=0)
     server.start()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from station_journal import SAME, copy_of, write_four
-from station_people import PASSWORD, QUICK, Browser, Clock, browser, make_people
+from station_journal import SAME
+from station_people import PASSWORD, Browser, browser
 
 from edge.station.app import create_app
 from edge.station.people import People
@@ -17,23 +16,6 @@ from edge.station.peoplefile import people_file
 from edge.station.sessions import Sessions
 from qc.errors import DataError, FaultError, UsageError
 from qc.journal import Journal
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = write_four(tmp_path_factory.mktemp("written"))
-    make_people(path, Clock())
-    return path
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def people(written: Path, tmp_path: Path, clock: Clock) -> People:
-    return People(copy_of(written, tmp_path), hasher=QUICK, now=clock)
 
 
 def kinds(people: People) -> list[str]:

@@ -5,35 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
-from station_journal import SAME, copy_of, write_four
-from station_people import PASSWORD, QUICK, ROLES, Clock, browser, make_people
+from station_journal import SAME
+from station_people import PASSWORD, QUICK, ROLES, Clock, browser
 
 from edge.station.people import People
 from qc.journal_verify import verify_journal
 
 OPEN = {("GET", "/login"), ("POST", "/login"), ("GET", "/health")}
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = write_four(tmp_path_factory.mktemp("written"))
-    make_people(path, Clock())
-    return path
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def people(written: Path, tmp_path: Path, clock: Clock) -> People:
-    return People(copy_of(written, tmp_path), hasher=QUICK, now=clock)
 
 
 def routes(client: TestClient) -> Iterator[tuple[str, str]]:

@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 from argon2 import extract_parameters
-from station_journal import SAME, copy_of, fill, inspection, write_four
-from station_people import PASSWORD, QUICK, Browser, Clock, browser, make_people
+from station_journal import SAME, fill, inspection
+from station_people import PASSWORD, QUICK, Browser, browser
 from typer.testing import CliRunner
 
 from edge.station import tls
@@ -32,18 +32,6 @@ from qc.journal import Journal
 from qc.types import Review, Verdict
 
 EVIL = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = write_four(tmp_path_factory.mktemp("written"))
-    make_people(path, Clock())
-    return path
-
-
-@pytest.fixture
-def people(written: Path, tmp_path: Path) -> People:
-    return People(copy_of(written, tmp_path), hasher=QUICK, now=Clock())
 
 
 def logged_in(people: People, name: str, **options: float) -> Browser:

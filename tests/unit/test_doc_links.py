@@ -39,9 +39,9 @@ def dead(page: Path) -> list[str]:
     for target in links(page.read_text(encoding="utf-8")):
         name, _, anchor = unquote(target).partition("#")
         file = page if not name else page.parent / name
-        if not file.exists():
-            wrong.append(target)
-        elif anchor and anchor not in anchors(file.read_text(encoding="utf-8")):
+        if not file.exists() or (
+            anchor and anchor not in anchors(file.read_text(encoding="utf-8"))
+        ):
             wrong.append(target)
     return wrong
 

@@ -365,7 +365,8 @@ class Capture:
                         expected=_size(self._drawn_for),
                         found=_size(whole.shape[:2]),
                     )
-                frame = replace(frame, image=feed.region.apply(whole))
+                deep = None if frame.deep is None else feed.region.apply_deep(frame.deep)
+                frame = replace(frame, image=feed.region.apply(whole), deep=deep)
             if feed.trigger is not None and not feed.trigger.fires(frame):
                 return None
             named = getattr(feed.trigger, "named", None)
@@ -374,7 +375,7 @@ class Capture:
             if feed.read_code is not None:
                 frame = replace(frame, part_id=feed.read_code(whole))
         except Exception as error:  # noqa: BLE001 - plugins are foreign code: the frame is a FAULT
-            return replace(frame, image=None, fault=words_of(error))
+            return replace(frame, image=None, deep=None, fault=words_of(error))
         return frame
 
 

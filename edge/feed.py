@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
-from qc.types import Frame, Image
+from qc.types import Deep, Frame, Image
 
 STALL_S = 1.8
 """A source that is to give frames and gives none for this long is degraded."""
@@ -68,6 +68,10 @@ class Region(Protocol):
 
     def apply(self, image: Image) -> Image:
         """The part of a picture that is judged."""
+        ...
+
+    def apply_deep(self, deep: Deep) -> Deep:
+        """The same part of what the picture was made of."""
         ...
 
 

@@ -91,6 +91,7 @@ def _inspection(
         prediction=prediction,
         timings_ms=timings_ms,
         image=frame.image,
+        deep=frame.deep,
     )
 
 

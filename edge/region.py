@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qc.errors import DataError
-from qc.types import Image
+from qc.types import Deep, Image
 
 GREY = 114
 """What a pixel outside of the polygon becomes, in each channel."""
@@ -55,15 +55,7 @@ class Region:
         Raises:
             DataError: a corner lies outside of the frame.
         """
-        height, width = image.shape[:2]
-        left, top, right, bottom = self.box
-        if left < 0 or top < 0 or right > width or bottom > height:
-            corners = ", ".join(f"({x:g}, {y:g})" for x, y in self.polygon)
-            raise DataError(
-                "the region does not lie inside the frame",
-                expected=f"corners within {width} x {height} (width x height)",
-                found=corners,
-            )
+        left, top, right, bottom = self._within(image.shape)
         if self._masks is None:
             inside = np.repeat(_inside(self.polygon, self.box)[..., None], 3, axis=2)
             self._masks = (
@@ -73,6 +65,29 @@ class Region:
         keep, grey = self._masks
         cut = cv2.bitwise_and(image[top:bottom, left:right], keep)
         return np.asarray(cv2.bitwise_or(cut, grey), dtype=np.uint8)
+
+    def apply_deep(self, deep: Deep) -> Deep:
+        """As `apply`, of grey `(H, W)` uint16: the outside becomes what is read as that grey.
+
+        Raises:
+            DataError: a corner lies outside of the frame.
+        """
+        left, top, right, bottom = self._within(deep.shape)
+        inside = _inside(self.polygon, self.box)
+        return np.where(inside, deep[top:bottom, left:right], np.uint16(GREY * 257))
+
+    def _within(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """The box, where it lies inside of a frame of that shape."""
+        height, width = shape[:2]
+        left, top, right, bottom = self.box
+        if left < 0 or top < 0 or right > width or bottom > height:
+            corners = ", ".join(f"({x:g}, {y:g})" for x, y in self.polygon)
+            raise DataError(
+                "the region does not lie inside the frame",
+                expected=f"corners within {width} x {height} (width x height)",
+                found=corners,
+            )
+        return self.box
 
 
 def _inside(polygon: Polygon, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:

@@ -30,7 +30,7 @@ from qc.errors import DataError, FaultError
 from qc.imagehead import MAX_PIXELS as MAX_PIXELS  # handed on: it is the limit of this reader
 from qc.imagehead import picture_of
 from qc.quiet import quiet_stderr
-from qc.types import Image, Sample
+from qc.types import Deep, Image, Sample
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 """File name endings (lower case) of the formats that are read."""
@@ -70,6 +70,18 @@ def read_image(path: Path | str, *, listen: bool = False) -> Image:
     return decode_image(_read_bytes(Path(path)), where=path, listen=listen)
 
 
+def read_deep(path: Path | str, *, listen: bool = False) -> tuple[Image, Deep | None]:
+    """As `read_image`, with the 16 bit that it was made of where the file is grey of 16 bit.
+
+    Returns:
+        RGB `(H, W, 3)` uint8, and grey `(H, W)` uint16 or None.
+
+    Raises:
+        DataError: as for `read_image`.
+    """
+    return decode_deep(_read_bytes(Path(path)), where=path, listen=listen)
+
+
 def complaint_in(text: str) -> str | None:
     """What a decoder printed of damage; None where it printed nothing of the kind.
 
@@ -101,19 +113,46 @@ def decode_image(data: bytes, where: object, *, listen: bool = False) -> Image:
     Raises:
         DataError: empty, truncated, over 64 megapixels, or not decodable.
     """
+    return _eight_bit(_decode(data, where, listen=listen))
+
+
+def decode_deep(data: bytes, where: object, *, listen: bool = False) -> tuple[Image, Deep | None]:
+    """The bytes of an image file as `read_deep` gives them.
+
+    Raises:
+        DataError: as for `decode_image`.
+    """
+    pixels = _decode(data, where, listen=listen)
+    return _eight_bit(pixels), _grey_of(pixels)
+
+
+def _grey_of(pixels: NDArray[Any]) -> Deep | None:
+    """The grey of 16 bit in decoded pixels; None where they have 8 bit or colours."""
+    if pixels.dtype != np.uint16:
+        return None
+    if pixels.ndim == 3:
+        grey = pixels[..., 0]
+        if not ((pixels[..., 1] == grey).all() and (pixels[..., 2] == grey).all()):
+            return None
+        pixels = grey
+    return np.ascontiguousarray(pixels)
+
+
+def _decode(data: bytes, where: object, *, listen: bool = False) -> NDArray[Any]:
+    """Grey `(H, W)` or RGB `(H, W, 3)`, uint8 or uint16."""
     if listen and data[:2] in _WITHOUT_CHECKSUM:
         with _LISTENING, quiet_stderr() as heard:
-            image = decode_image(data, where)
+            pixels = _decode(data, where)
         complaint = complaint_in(heard.text)
         if complaint is not None:
             raise DataError("image is damaged within", where=where, found=complaint)
-        return image
+        return pixels
     if not data:
         raise DataError("image file is empty", where=where)
     if data[:4] in tiff.MAGICS:
         page = tiff.read_page(data, where)
         if page.is_plain:
-            return _eight_bit(tiff.decode_plain(data, page, where))
+            return tiff.decode_plain(data, page, where)
         data = tiff.for_opencv(data, page)
     else:
         data = picture_of(data, where)
@@ -131,7 +170,7 @@ def decode_image(data: bytes, where: object, *, listen: bool = False) -> Image:
             expected="8 or 16 bit unsigned, grey or colour",
             found=f"{pixels.dtype} {pixels.shape}",
         )
-    return _eight_bit(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
 def _eight_bit(pixels: NDArray[Any]) -> Image:
@@ -223,12 +262,12 @@ def _write_whole(target: Path, encoded: bytes) -> None:
 
 
 def png_bytes(
-    rgb: NDArray[np.uint8], *, where: object = None, compression: int | None = None
+    rgb: NDArray[np.uint8] | Deep, *, where: object = None, compression: int | None = None
 ) -> bytes:
     """An image as the bytes of a PNG file.
 
     Args:
-        rgb: RGB `(H, W, 3)` or grey `(H, W)`, uint8.
+        rgb: RGB `(H, W, 3)` or grey `(H, W)`, uint8; or grey `(H, W)` uint16.
         where: what an error names.
         compression: 9 is the smallest; None: the quickest that is known, for the line waits for it.
 
@@ -237,11 +276,12 @@ def png_bytes(
         FaultError: it cannot be encoded.
     """
     image_like = rgb.ndim == 2 or (rgb.ndim == 3 and rgb.shape[2] == 3)
-    if rgb.dtype != np.uint8 or not image_like or rgb.size == 0:
+    known = rgb.dtype == np.uint8 or (rgb.dtype == np.uint16 and rgb.ndim == 2)
+    if not known or not image_like or rgb.size == 0:
         raise DataError(
             "array is not an image",
             where=where,
-            expected="(H, W, 3) or (H, W) uint8",
+            expected="(H, W, 3) or (H, W) uint8, or (H, W) uint16",
             found=f"{rgb.shape} {rgb.dtype}",
         )
     told = _PNG if compression is None else [cv2.IMWRITE_PNG_COMPRESSION, compression]

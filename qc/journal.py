@@ -360,4 +360,6 @@ class JournalWriter:
 
 
 def _bytes_of(entry: _Waiting) -> int:
-    return entry.image.nbytes if isinstance(entry, Inspection) and entry.image is not None else 0
+    if not isinstance(entry, Inspection):
+        return 0
+    return sum(pixels.nbytes for pixels in (entry.image, entry.deep) if pixels is not None)

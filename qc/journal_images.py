@@ -108,7 +108,8 @@ class ImageKeeper:
         day = inspection.captured_at.astimezone(UTC).date().isoformat()
         file = self._folder / day / f"{inspection.inspection_id}.png"
         try:
-            data = png_bytes(inspection.image, where=file)
+            pixels = inspection.image if inspection.deep is None else inspection.deep
+            data = png_bytes(pixels, where=file)
             self._write(file, data)
         except (QCError, OSError) as error:
             self._not_before = time.monotonic() + RETRY_S

@@ -21,6 +21,9 @@ from qc.errors import QCError
 Image = NDArray[np.uint8]
 """An RGB image `(H, W, 3)`, uint8."""
 
+Deep = NDArray[np.uint16]
+"""A grey image `(H, W)`, uint16, of a source with more than 8 bits."""
+
 FloatArray = NDArray[np.float32]
 
 Task = Literal["multiclass", "binary", "multilabel"]
@@ -138,6 +141,7 @@ class Frame:
         part_id: the part, where the trigger or file name tells.
         lot: the lot, where known.
         fault: why there is no trustworthy image, or None.
+        deep: what `image` was made of, where the source is grey of 16 bit: not judged, but kept.
     """
 
     image: Image | None
@@ -148,6 +152,7 @@ class Frame:
     part_id: str | None = None
     lot: str | None = None
     fault: str | None = None
+    deep: Deep | None = None
 
     def __post_init__(self) -> None:
         _check_utc(self.captured_at, "Frame.captured_at")
@@ -156,6 +161,11 @@ class Frame:
         else:
             _check(self.fault is None, f"frame {self.frame_id}", "an image or a fault", "both")
             _check_image(self.image, f"image of frame {self.frame_id}")
+            if self.deep is not None:
+                what = f"deep image of frame {self.frame_id}"
+                expected = f"{self.image.shape[:2]} uint16"
+                fits = self.deep.dtype == np.uint16 and self.deep.shape == self.image.shape[:2]
+                _check(fits, what, expected, f"{self.deep.shape} {self.deep.dtype}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +205,7 @@ class Inspection:
         bundle_id: the bundle that judged.
         timings_ms: durations by name: "infer", "total".
         image: the frame's image, kept in memory until it is written where it must be kept.
+        deep: the frame's, which is written in place of the image where there is one.
     """
 
     inspection_id: str
@@ -211,6 +222,7 @@ class Inspection:
     prediction: Prediction | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     image: Image | None = None
+    deep: Deep | None = None
 
     def __post_init__(self) -> None:
         _check(bool(self.inspection_id), "Inspection.inspection_id", "a name", "nothing")

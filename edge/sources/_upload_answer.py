@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from edge.inspect import overlay_of
 from edge.serving import Refused, named_in, problem
 from qc.errors import DataError, QCError
-from qc.imageio import decode_image
+from qc.imageio import decode_deep
 from qc.types import Frame, Inspection, Verdict
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ class Uploads:
         part_id, lot = named_in(request)
         data = _picture(request.headers.get("content-type", ""), await self._body(request))
         try:
-            image = await run_in_threadpool(decode_image, data, "the upload", listen=True)
+            pixels = await run_in_threadpool(decode_deep, data, "the upload", listen=True)
         except DataError as error:
             raise Refused(400, error.kind, str(error)) from error
-        taken = source.take(image, part_id, lot)
+        taken = source.take(*pixels, part_id, lot)
         if taken is None:
             raise Refused(429, "full", "the line takes no more pictures now")
         frame, future = taken

@@ -20,7 +20,7 @@ from pydantic import Field
 from edge.sources._watch import Done, Watch
 from qc.errors import DataError, UsageError, printable
 from qc.folders import walk
-from qc.imageio import IMAGE_SUFFIXES, read_image
+from qc.imageio import IMAGE_SUFFIXES, read_deep
 from qc.tables import Table
 from qc.types import Frame, Inspection, utc_now
 
@@ -152,9 +152,9 @@ def _check_done(path: Path, watch: bool, done: Done, done_path: Path | None) -> 
 def read_frame(file: Path, *, frame_id: str, source_id: str) -> Frame:
     """One file as a frame; where it cannot be read, the frame says why."""
     captured_at, monotonic_ns = utc_now(), time.monotonic_ns()
-    image, fault = None, None
+    image, deep, fault = None, None, None
     try:
-        image = read_image(file, listen=True)
+        image, deep = read_deep(file, listen=True)
     except DataError as error:
         fault = error.message
     name = printable(file.stem)
@@ -168,6 +168,7 @@ def read_frame(file: Path, *, frame_id: str, source_id: str) -> Frame:
         part_id=name,
         lot=lot.group(1) if lot else None,
         fault=fault,
+        deep=deep,
     )
 
 

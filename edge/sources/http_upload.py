@@ -23,7 +23,7 @@ from edge.serving import Server
 from edge.sources._frames import frame_id
 from qc.bundle import Bundle
 from qc.tables import Table
-from qc.types import Frame, Image, Inspection, utc_now
+from qc.types import Deep, Frame, Image, Inspection, utc_now
 
 
 class Options(Table):
@@ -127,12 +127,13 @@ class Source:
         self._taken.close()
 
     def take(
-        self, image: Image, part_id: str | None, lot: str | None
+        self, image: Image, deep: Deep | None, part_id: str | None, lot: str | None
     ) -> tuple[Frame, Future[Inspection]] | None:
         """Hand a picture to the line; None where it takes no more.
 
         Args:
             image: RGB `(H, W, 3)` uint8.
+            deep: grey `(H, W)` uint16 that it was made of, or None.
             part_id, lot: as the caller names them.
         """
         at, monotonic_ns = utc_now(), time.monotonic_ns()
@@ -147,6 +148,7 @@ class Source:
             monotonic_ns=monotonic_ns,
             part_id=part_id,
             lot=lot,
+            deep=deep,
         )
         future: Future[Inspection] = Future()
         with self._lock:

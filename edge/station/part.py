@@ -70,6 +70,7 @@ class _Part:
             request=self.request,
             part=views.part_facts(journal, row),
             map=self.station.occluded.facts(row, self.manifest, occlusion),
+            grey=views.grey_facts(journal, row),
             scores=views.score_rows(row, self.manifest),
             gauge=views.gauge_facts(row, self.manifest),
             good=self.manifest.good if self.manifest else None,

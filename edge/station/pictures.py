@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from numpy.typing import NDArray
 
 from edge.station import views
+from edge.station.refusal import Refused
 from edge.station.research import noticed
 from edge.station.station import IMAGE_HEADERS, Station
 from edge.station.users import require
@@ -17,6 +18,8 @@ from qc.journal import Journal
 from qc.journal_masks import kept_mask
 
 Digest = Annotated[str, Query(pattern="^[0-9a-f]{64}$")]
+Grey = Annotated[int, Query(ge=-(2**16), le=2**17)]
+"""An end of a window over 16 bit; it may lie beyond what a pixel can be."""
 
 
 def mask_of(book: Journal, inspection_id: str, sha256: str) -> NDArray[np.bool_]:
@@ -45,6 +48,12 @@ def router(station: Station) -> APIRouter:
     @pages.get("/part/{inspection_id}/thumb.png")
     def thumb(inspection_id: str) -> Response:
         return png(views.picture_png(book, book.get(inspection_id), thumb=True))
+
+    @pages.get("/part/{inspection_id}/grey.png")
+    def grey(inspection_id: str, low: Grey, high: Grey) -> Response:
+        if low >= high:
+            raise Refused(422, "refused.window", low=low, high=high)
+        return png(views.grey_png(book, book.get(inspection_id), low, high))
 
     @pages.get("/part/{inspection_id}/heat.png")
     def heat(inspection_id: str) -> Response:

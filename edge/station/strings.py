@@ -107,6 +107,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "tool.eraser": ("Eraser", "Gomme"),
     "tool.clear": ("Clear", "Effacer"),
     "tool.window": ("Grey window", "Fenêtre de gris"),
+    "tool.judged": ("As judged", "Tel que jugé"),
     "tool.brush_size": ("Brush size", "Taille du pinceau"),
     "map.model": ("Where the model looked", "Où le modèle a regardé"),
     "map.occlusion": ("Occlusion map", "Carte d'occlusion"),
@@ -137,6 +138,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "window.words": (
         "Level {level}, width {width}, of 0 to 255: the kept picture has 8 bits",
         "Niveau {level}, largeur {width}, de 0 à 255 : l'image gardée a 8 bits",
+    ),
+    "window.deep": (
+        "Level {level}, width {width}, of 0 to 65535",
+        "Niveau {level}, largeur {width}, de 0 à 65535",
     ),
     "strip": ("Parts of the same lot", "Pièces du même lot"),
     "strip.here": ("this part", "cette pièce"),
@@ -271,6 +276,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "keys.size": ("brush smaller or larger", "pinceau plus fin ou plus gros"),
     "keys.clear": ("clear the mask", "effacer le masque"),
     "keys.window": ("grey window: drag for level and width", "fenêtre de gris : glisser la souris"),
+    "keys.judged": ("greys as the model saw them", "gris tels que le modèle les a vus"),
     "keys.help": ("this page", "cette page"),
 }
 

@@ -76,6 +76,10 @@ REFUSED: dict[str, tuple[str, str]] = {
         "Le masque fait {mask}, l'image {picture}.",
     ),
     "refused.mask_empty": ("Nothing is drawn in the mask.", "Rien n'est tracé dans le masque."),
+    "refused.window": (
+        "A grey window goes from a lower to a higher grey, not from {low} to {high}.",
+        "Une fenêtre va d'un gris plus bas à un gris plus haut, non de {low} à {high}.",
+    ),
     # login and account
     "login.wrong": (
         "The name or the password is wrong.",

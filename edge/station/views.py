@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from edge.station.strings import STRINGS, Words
 from qc.errors import DataError, FaultError, QCError
-from qc.imageio import read_image
+from qc.imageio import read_deep, read_image
 from qc.journal import Journal, Row
 from qc.manifest import Manifest
 from qc.overlay import Level, contour, heat_rgba, scale_map
 from qc.reviewed import TAKEN_BACK
-from qc.types import Image, Review, Verdict
+from qc.types import Deep, Image, Review, Verdict
 
 FLAGGED = (Verdict.NG, Verdict.REVIEW, Verdict.FAULT)
 """What a person is asked to look at."""
@@ -35,6 +35,9 @@ Notice = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """What is drawn into every layer `(H, W, 4)` of a station for research."""
 
 _THUMB_HW = (348, 464)
+
+_GREY_16 = b"\x10\0"
+"""Bits and colour of grey in 16 bit, as a PNG's header says them, at its byte 24."""
 
 
 def part_href(inspection_id: str) -> str:
@@ -188,6 +191,45 @@ def picture_png(journal: Journal, row: Row, *, thumb: bool = False) -> bytes:
         size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     return _png(image[..., ::-1])
+
+
+def read_grey(journal: Journal, row: Row) -> Deep | None:
+    """The kept picture of a part as grey `(H, W)` uint16; None where it has 8 bit or colours.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    file = picture_file(journal, row)
+    if file is None:
+        return None
+    with file.open("rb") as data:
+        if data.read(26)[24:] != _GREY_16:
+            return None
+    return read_deep(file)[1]
+
+
+def grey_facts(journal: Journal, row: Row) -> dict[str, int] | None:
+    """The darkest and the brightest grey of a picture of 16 bit; None of any other."""
+    try:
+        deep = read_grey(journal, row)
+    except (DataError, OSError):
+        return None  # the page goes without; the picture's own address says what is wrong
+    return None if deep is None else {"low": int(deep.min()), "high": int(deep.max())}
+
+
+def grey_png(journal: Journal, row: Row, low: int, high: int) -> bytes:
+    """A grey window of a picture of 16 bit as PNG: `low` and below black, `high` and above white.
+
+    Raises:
+        DataError: the kept picture has 8 bit or colours, or is damaged.
+    """
+    deep = read_grey(journal, row)
+    if deep is None:
+        where = row.inspection_id
+        raise DataError("no picture of 16 bit was kept of this part", where=where)
+    greys = np.arange(2**16, dtype=np.float32)
+    shown = np.rint(np.clip((greys - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return _png(shown[deep])
 
 
 def level_of(

@@ -35,7 +35,13 @@ export function openPicture() {
   const canvas = document.createElement("canvas");
   const paint = canvas.getContext("2d", { willReadFrequently: true });
   const place = { scale: 1, x: 0, y: 0, fitted: true };
-  const grey = { level: 128, width: 256 };
+  const deep = picture.dataset.greyHref !== undefined; // grey of 16 bit: the station draws the window
+  const greys = deep ? 65536 : 256;
+  const grey = { level: greys / 2, width: greys };
+  const [low, high] = deep ? [picture.dataset.low, picture.dataset.high].map(Number) : [0, 255];
+  const step = Math.max(1, (high - low) / 256); // greys for one pixel of dragging
+  let touched = false;
+  let drawing = false;
   let size = { width: 1, height: 1 };
   let tool = "pan";
   let brush = Number(remembered("brush", "3"));
@@ -132,13 +138,51 @@ export function openPicture() {
     remember("opacity", slider.value);
   }
 
-  function showWindow() {
-    const low = grey.level - grey.width / 2;
-    for (const channel of document.querySelectorAll("#window [slope]")) {
-      channel.setAttribute("slope", String(255 / grey.width));
-      channel.setAttribute("intercept", String(-low / grey.width));
+  function windowed() {
+    const black = Math.round(grey.level - grey.width / 2);
+    return `${picture.dataset.greyHref}?low=${black}&high=${black + Math.round(grey.width)}`;
+  }
+
+  // one picture at a time is asked for: the newest window once the last one has come
+  function drawWindow() {
+    if (drawing) return;
+    const wanted = windowed();
+    const next = new Image();
+    drawing = true;
+    next.onload = next.onerror = () => {
+      drawing = false;
+      if (!touched) return;
+      if (next.naturalWidth) for (const image of picture.querySelectorAll(".base")) image.src = next.src;
+      if (wanted !== windowed()) drawWindow();
+    };
+    next.src = wanted;
+  }
+
+  function asJudged() {
+    Object.assign(grey, { level: greys / 2, width: greys });
+    touched = false;
+    tellWindow();
+    for (const image of picture.querySelectorAll(".base")) {
+      image.style.filter = "";
+      if (deep) image.src = image.dataset.src;
     }
-    for (const image of picture.querySelectorAll(".base")) image.style.filter = "url(#window)";
+  }
+
+  function showWindow() {
+    touched = true;
+    if (deep) drawWindow();
+    else {
+      const black = grey.level - grey.width / 2;
+      for (const channel of document.querySelectorAll("#window [slope]")) {
+        channel.setAttribute("slope", String(255 / grey.width));
+        channel.setAttribute("intercept", String(-black / grey.width));
+      }
+      for (const image of picture.querySelectorAll(".base")) image.style.filter = "url(#window)";
+    }
+    tellWindow();
+  }
+
+  function tellWindow() {
     const words = document.getElementById("window-words");
     words.textContent = words.dataset.words
       .replace("LEVEL", String(Math.round(grey.level)))
@@ -161,6 +205,10 @@ export function openPicture() {
     tool = tool === name ? "pan" : name;
     for (const id of ["box", "brush", "eraser", "window"]) press(`t-${id}`, tool === id);
     picture.dataset.tool = tool;
+    if (tool === "window" && deep && !touched) {
+      Object.assign(grey, { level: (low + high) / 2, width: Math.max(2, high - low) });
+      showWindow();
+    }
   }
 
   function marked(now) {
@@ -252,8 +300,10 @@ export function openPicture() {
           place.fitted = false;
           apply();
         } else if (act === "window") {
-          grey.width = Math.min(512, Math.max(2, grey.width + now.clientX - was.clientX));
-          grey.level = Math.min(255, Math.max(0, grey.level + was.clientY - now.clientY));
+          grey.width += step * (now.clientX - was.clientX);
+          grey.level += step * (was.clientY - now.clientY);
+          grey.width = Math.min(2 * greys, Math.max(2, grey.width));
+          grey.level = Math.min(greys - 1, Math.max(0, grey.level));
           showWindow();
         } else if (act === "box") {
           paint.putImageData(before, 0, 0);
@@ -296,10 +346,10 @@ export function openPicture() {
       "]": () => remember("brush", (brush = Math.min(BRUSH.length - 1, brush + 1))),
     });
   }
-  if (document.getElementById("t-window")) acts.w = () => choose("window");
+  if (document.getElementById("t-window")) Object.assign(acts, { w: () => choose("window"), r: asJudged });
   const byButton = {
     "t-heat": "h", "t-contour": "c", "t-side": "d", "t-in": "+", "t-out": "-", "t-fit": "0",
-    "t-box": "b", "t-brush": "m", "t-eraser": "e", "t-clear": "x", "t-window": "w",
+    "t-box": "b", "t-brush": "m", "t-eraser": "e", "t-clear": "x", "t-window": "w", "t-judged": "r",
   };
   for (const [id, key] of Object.entries(byButton)) {
     document.getElementById(id)?.addEventListener("click", () => acts[key]());

@@ -105,7 +105,7 @@ def read_evaluation(path: Path, bundle: Bundle) -> Evaluation:
             expected=f"bundle_id {bundle.manifest.bundle_id}",
             found="of a run, which has none" if found.bundle_id is None else found.bundle_id,
         )
-    return found
+    return found.in_order(bundle.manifest.class_names)
 
 
 def threshold_words(bundle: Bundle) -> str:
@@ -279,7 +279,7 @@ def _figures(bundle: Bundle, key: str) -> Figures | None:
     """Figures in the report of a bundle, or None where it has none."""
     raw = bundle.report.get(key)
     try:
-        return None if raw is None else Figures.model_validate(raw)
+        found = None if raw is None else Figures.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = ".".join(map(str, first["loc"]))
@@ -289,6 +289,7 @@ def _figures(bundle: Bundle, key: str) -> Figures | None:
             expected="figures of a split",
             found=f"key '{key}.{at}': {first['msg']}",
         ) from error
+    return None if found is None else found.in_order(bundle.manifest.class_names)
 
 
 def _analyses(bundle: Bundle, evaluation: Evaluation | None) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from qc.markdown import cell, grid
@@ -86,6 +89,13 @@ class Figures(_Read):
     def aupro(self) -> float | None:
         """Per-region overlap of the map."""
         return self.localisation.aupro
+
+    def in_order(self, names: Sequence[str]) -> Self:
+        """The same with the classes in the order of `names`, and those that are not among them."""
+        ordered = [*names, *(n for n in self.classes if n not in names)]
+        classes = {n: self.classes[n] for n in ordered if n in self.classes}
+        each = {n: self.per_class[n] for n in ordered if n in self.per_class}
+        return self.model_copy(update={"classes": classes, "per_class": each})
 
     @property
     def parts(self) -> str:

@@ -162,7 +162,7 @@ def card_of(bundle: Bundle, evaluation: Evaluation | None = None) -> str:
 
 
 def _facts(*facts: tuple[str, str]) -> str:
-    return grid(("", ""), [(cell(name), cell(value)) for name, value in facts])
+    return grid(("fact", "value"), [(cell(name), cell(value)) for name, value in facts])
 
 
 def _known(value: str) -> str:

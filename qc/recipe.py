@@ -28,10 +28,10 @@ class DataTable(Table):
     Args:
         path: the dataset, a folder or file; relative to `--data` or QC_DATA, or to the recipe.
         good: the class of good parts.
-        format: the layout, or None to find it out.
+        format: the layout; None: it is found out.
         options: what the layout can be told, such as the columns of a table.
-        split: CSV of the split, relative to the recipe; None keeps the split that the dataset's
-            folders say, or splits by group with `shares`.
+        split: CSV of the split, relative to the recipe; None: the split that the dataset's folders
+            say, else one by group with `shares`.
         shares: of train, val and test, where `split` is not given.
         colour: "rgb", or "grey": the luma only.
         severity: defect class -> minor, major or critical; major where not named. With

@@ -44,7 +44,12 @@ keys.
 
 def pages() -> dict[str, str]:
     """Every page by its file name; needs the extra `all`, since plugins are imported."""
-    found = {"recipe.md": recipe_page(), "line.md": line_page(), "cli.md": cli_page()}
+    found = {
+        "recipe.md": recipe_page(),
+        "line.md": line_page(),
+        "adopt.md": adopt_page(),
+        "cli.md": cli_page(),
+    }
     return {name: _GENERATED + text for name, text in found.items()}
 
 
@@ -94,6 +99,16 @@ def line_page() -> str:
     return joined(parts)
 
 
+def adopt_page() -> str:
+    """What is said of a model made elsewhere."""
+    adopt: type[BaseModel] = load("all", "export.adopt_table:AdoptTable")  # type: ignore[assignment]
+    inner = tables_of(adopt)
+    parts = [_ADOPT, "## Top of the file", table(keys_of(adopt))]
+    for title, name in (("`normalise`", "normalise"), ("`[thresholds]`", "thresholds")):
+        parts += [f"## {title}", _about(inner[name]), table(keys_of(inner[name]))]
+    return joined(parts)
+
+
 def cli_page() -> str:
     """Every command."""
     parts = [INTRO, _COMMON]
@@ -106,6 +121,14 @@ def cli_page() -> str:
         parts += [grid(("argument or option", "takes", "default", "meaning"), rows)] if rows else []
     return joined(parts)
 
+
+_ADOPT = """\
+# The TOML of `qc adopt`
+
+What a model made elsewhere does not say itself: `qc adopt MODEL --labels FILE --manifest TOML`.
+Paths are relative to it. `[data]` and `[decision]` are those of [a recipe](recipe.md). The
+[guide](../guide.md#a-model-made-elsewhere) shows one.
+"""
 
 _LAYOUTS = """\
 How images and labels may lie in `data.path`; also `--format` and `--option KEY=VALUE` on the
@@ -137,7 +160,7 @@ def _about(model: type[BaseModel]) -> str:
     """The prose of a table's docstring, without the name of the table that it begins with."""
     text = _text(model.__doc__)
     _, colon, rest = text.partition(": ")
-    return rest[:1].upper() + rest[1:] if colon and text.startswith("`[") else text
+    return rest[:1].upper() + rest[1:] if colon and text.startswith("`") else text
 
 
 def _edge(kind: Kind, class_name: str) -> list[str]:

@@ -26,7 +26,7 @@ def pages() -> dict[str, str]:
     return reference.pages()
 
 
-@pytest.mark.parametrize("name", ["recipe.md", "line.md", "cli.md"])
+@pytest.mark.parametrize("name", ["recipe.md", "line.md", "adopt.md", "cli.md"])
 def test_a_committed_page_is_what_the_code_says(pages: dict[str, str], name: str) -> None:
     committed = (COMMITTED / name).read_text(encoding="utf-8")
     assert committed == pages[name], f"docs/reference/{name} is stale: run `make docs`"
@@ -49,7 +49,7 @@ def _rows_without_meaning(page: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["recipe.md", "line.md", "cli.md"])
+@pytest.mark.parametrize("name", ["recipe.md", "line.md", "adopt.md", "cli.md"])
 def test_every_key_and_option_has_a_meaning(pages: dict[str, str], name: str) -> None:
     assert _rows_without_meaning(pages[name]) == []
 

@@ -95,7 +95,7 @@ def _refused(words: list[str], whole: bool) -> str | None:
         if not hasattr(error, "format_message"):
             raise
         kind = type(error).__name__
-        if not whole and kind in ("MissingParameter", "BadParameter"):
+        if not whole and kind in ("MissingParameter", "BadParameter", "BadOptionUsage"):
             return None
         return str(error.format_message())
     return None

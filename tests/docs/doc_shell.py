@@ -33,6 +33,7 @@ _NOT_HANDED_ON = ("QC_", "TF_", "NO_ALBUMENTATIONS", "PYTEST")
 _URL = re.compile(r"https?://[\w.-]+:\d+")
 _PATIENCE_S = 600.0
 _STOP_S = 60.0
+_AGAIN_S = 3.0
 _TAIL = 40
 
 
@@ -109,7 +110,17 @@ class Shell:
             why = self._stop(server)
             if why is not None:
                 return why
-        log = self._log()
+        patience = time.monotonic() + _PATIENCE_S
+        while True:
+            log = self._log()
+            why = self._start(verb, line, typed, log)
+            # another test may have the port for a while
+            taken = why is not None and "already in use" in log.read_text(errors="replace")
+            if not taken or time.monotonic() > patience:
+                return why
+            time.sleep(_AGAIN_S)
+
+    def _start(self, verb: str, line: Path | None, typed: Typed, log: Path) -> str | None:
         # the shell outlives the signal, so that its exit code is that of the server
         command = self._bash(f"trap : TERM\n{typed.text}\nexit $?")
         with log.open("wb") as out:
@@ -212,6 +223,8 @@ def _page(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
             return bool(answer.status < 400)
+    except urllib.error.HTTPError as error:
+        return error.code == 401  # the login of the station
     except (urllib.error.URLError, OSError):
         return False
 

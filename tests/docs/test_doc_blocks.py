@@ -166,6 +166,7 @@ def test_a_piece_may_leave_arguments_out_but_no_option_may_be_wrong() -> None:
     assert problems("qc people list|disable|password", whole=False) == []
     assert problems("qc demo [--out DIR]", whole=False) == []
     assert problems("qc review --port PORT", whole=False) == []
+    assert problems("qc export --sign", whole=False) == []
     assert "--outt" in problems("qc demo [--outt DIR]", whole=False)[0]
     assert "'lists'" in problems("qc people add|lists", whole=False)[0]
 
@@ -175,12 +176,12 @@ def test_the_makefile_has_targets() -> None:
 
 
 _QC = """
-import signal, sys, time, threading
+import os, signal, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 verb, how = sys.argv[1], sys.argv[-1]
 class Page(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(500 if how == "broken" else 200)
+        self.send_response({"broken": 500, "login": 401}.get(how, 200))
         self.end_headers()
     def log_message(self, *a): pass
 server = HTTPServer(("127.0.0.1", 0), Page)
@@ -190,6 +191,9 @@ if how != "deaf":
     signal.signal(signal.SIGTERM, stop)
 if how == "dead":
     sys.exit("no journal")
+if how == "late" and not os.path.exists("tried"):
+    open("tried", "w").close()
+    sys.exit("Address already in use")
 print(f"open http://127.0.0.1:{server.server_port}", flush=True)
 server.serve_forever()
 open("stopped", "a").write(verb)
@@ -245,6 +249,17 @@ def test_a_server_answers_and_is_stopped(shell: Shell, tmp_path: Path) -> None:
     assert (tmp_path / "stopped").read_text() == "review"
     assert shell.close() == []
     assert (tmp_path / "stopped").read_text() == "reviewreview"
+
+
+def test_a_page_that_asks_for_a_login_is_an_answer(shell: Shell) -> None:
+    assert shell.type(_at("qc review login")) is None
+
+
+def test_a_port_that_another_test_has_is_waited_for(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("doc_shell._AGAIN_S", 0.1)
+    assert shell.type(_at("qc review late")) is None
 
 
 def test_a_server_that_ends_by_itself_has_failed(shell: Shell) -> None:

@@ -36,8 +36,7 @@ demo.demo(Command(as_json=False, verbose=False), Path("demo-out"), 0)
 
 _SMALLER = {
     "size_hw = [128, 128]": "size_hw = [64, 64]\nwidth = 0.5",
-    "epochs = 11": "epochs = 5",
-    'block = "cbam"': 'block = "eca"',
+    "epochs = 11": "epochs = 8",
     "learning_rate = 2e-3": "learning_rate = 3e-3\naverage = 0.9",
     "mask_weight = 3.0": "mask_weight = 0.5",
     "calibration_images = 100": (

@@ -3,7 +3,7 @@
 Each command is a shell of its own; folder and exported variables go on from one to the next. A
 server (`qc review`, and `qc run` of a line without an end) is awaited until its page, or the line
 itself, answers; it is stopped by SIGTERM where another of its kind is started, and at the end, and
-must then end with 0.
+must then end well.
 """
 
 from __future__ import annotations
@@ -175,7 +175,9 @@ class Shell:
         except subprocess.TimeoutExpired:
             os.killpg(server.process.pid, signal.SIGKILL)
             return _said(server.typed, f"did not end {_STOP_S:.0f} s after SIGTERM", server.log)
-        return None if code == 0 else _said(server.typed, f"stopped with {code}", server.log)
+        # uvicorn puts its house in order, and then ends by the signal that it was sent
+        well = (0, 128 + signal.SIGTERM) if server.verb == "review" else (0,)
+        return None if code in well else _said(server.typed, f"stopped with {code}", server.log)
 
 
 def environment(home: Path) -> dict[str, str]:

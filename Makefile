@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates clean
+.PHONY: help setup demo test lint docs bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ lint: setup ## ruff, mypy and the boundary tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/boundary
+
+docs: setup ## docs/reference, from the models and the command line
+	$(BIN)/python -m qc.reference docs/reference
 
 bench-tiles: setup ## Magnetic tiles, three seeds (needs QC_DATA and QC_WEIGHTS; about an hour)
 	$(BIN)/python tests/bench/magnetic_tile.py

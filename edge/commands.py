@@ -16,6 +16,7 @@ from edge.occlusion import Occluder, occlusion_map
 from edge.predictors.litert import LiteRTPredictor
 from edge.sources.folder import files, read_frame
 from qc.bundle import Bundle, open_bundle
+from qc.card import signer_words, threshold_words
 from qc.console import Command, stderr
 from qc.errors import FaultError, GateError, UsageError, printable
 from qc.imageio import write_png
@@ -76,7 +77,7 @@ def verify(running: Command, path: Path, keys: Sequence[Path] = ()) -> None:
         f"largest score error {outcome.max_score_error:.4f} of {outcome.tolerance:.4f} allowed"
     )
     running.say(
-        f"signed by key {_signed_by(bundle)}: the signature fits" if keys else _unchecked(bundle)
+        f"signed by key {_signed_by(bundle)}: the signature fits" if keys else signer_words(bundle)
     )
     if not outcome.ok:
         raise GateError(
@@ -110,26 +111,12 @@ def show(running: Command, path: Path) -> None:
         f"{manifest.task}, input {height} x {width} {manifest.preprocess.colour}, "
         f"model {manifest.model_bytes} bytes, target {manifest.target}\n"
         f"{'' if manifest.attention else _NO_MAP}"
-        f"thresholds: {_threshold_words(bundle)}\n"
+        f"thresholds: {threshold_words(bundle)}\n"
         f"recipe {made.recipe_hash[:12]}, split {made.split_hash[:12]}, calibration "
         f"{made.calibration_hash[:12]}, dataset {made.dataset}, seed {made.seed}, "
         f"commit {made.commit[:12]}\n"
-        f"data licence: {manifest.data_licence}\n{_unchecked(bundle)}"
+        f"data licence: {manifest.data_licence}\n{signer_words(bundle)}"
     )
-
-
-def _threshold_words(bundle: Bundle) -> str:
-    if bundle.report.get("adopted") and "val" not in bundle.report:
-        return "set by hand: nothing is known of escape and overkill"
-    decision = bundle.manifest.decision
-    return f"{decision.escape_words}; at most {decision.max_overkill:.1%} overkill on VAL"
-
-
-def _unchecked(bundle: Bundle) -> str:
-    key_id = _signed_by(bundle)
-    if key_id is None:
-        return "not signed"
-    return f"signed by key {key_id}, by its own account: `qc verify --key` checks it"
 
 
 def inspect(

@@ -72,10 +72,10 @@ class ThresholdTable(_Table):
     """`[thresholds]`: set by hand, where there is no dataset to fit them on.
 
     Args:
-        ok_below: the part is OK while its defect score is below this.
-        ng_above: the part is NG from this defect score on; between the two a person decides.
-
-    Each is one number for all defect classes, or a table of class and number.
+        ok_below: the part is OK while its defect score is below this: one number for all defect
+            classes, or a table of class and number.
+        ng_above: the part is NG from this defect score on, told as `ok_below`; between the two a
+            person decides.
     """
 
     ok_below: PerClass

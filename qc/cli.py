@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from qc.card_cli import card
 from qc.console import AsJson, Verbose, command, load
 from qc.evaluate_cli import DataOption, compare, evaluate
 from qc.journal_cli import journal_app
@@ -289,6 +290,9 @@ def show(
     """What a bundle says of itself, for a person."""
     with command(as_json, verbose) as running:
         load("edge", "edge.commands:show")(running, bundle)
+
+
+app.command()(card)
 
 
 @app.command()

@@ -44,6 +44,10 @@ class Command:
         """A line for a person."""
         stderr.print(escape(text.translate(_CONTROLS)))
 
+    def print(self, text: str) -> None:
+        """A text that is the command's product, on stdout."""
+        typer.echo(text, nl=False)
+
     def result(self, value: dict[str, Any]) -> None:
         """The one object of `--json`; nothing where it was not asked for, or was printed before."""
         if self.as_json and not self.printed:

@@ -44,7 +44,7 @@ class TriggerTable(PluginTable):
 
 
 class SourceTable(PluginTable):
-    """`[source]`, or `[[sources]]` where there are several: where frames come from.
+    """`[source]`, or `[[source]]` once for each of several: where frames come from.
 
     Args:
         kind: file name in edge/sources.
@@ -100,7 +100,8 @@ class ActionsTable(Table):
     """`[actions]`: what is told to the sinks for each verdict; OK is always "pass".
 
     Args:
-        ng, review: for parts that are defective, and for those that a person must see.
+        ng: for parts that are defective.
+        review: for parts that a person must see.
         fault: the fail-safe: for parts without a trustworthy measurement.
     """
 
@@ -114,8 +115,9 @@ class KeepTable(Table):
 
     Args:
         ok_sample: share of the OK parts whose picture is kept too, drawn by chance.
-        ok_days, flagged_days, ng_days: days after which pictures of OK parts, of REVIEW and FAULT,
-            and of NG are removed; None: never. The rows stay.
+        ok_days: days after which pictures of OK parts are removed; None: never. The rows stay.
+        flagged_days: the same for REVIEW and FAULT.
+        ng_days: the same for NG.
         max_gb: gigabytes of pictures; beyond it OK goes first, then REVIEW and FAULT, then NG, each
             from the oldest; None: no limit.
         min_free_gb: free gigabytes of the disk under which no picture is kept.
@@ -157,7 +159,8 @@ class LineFile(Table):
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
         trusted_keys: files of public keys: the bundle must be signed by one of them; none named:
             it need not be signed.
-        health: None: nothing is served.
+        queue, sinks, actions, keep: the tables of these names.
+        health: the table of this name; None: nothing is served.
     """
 
     bundle: Path

@@ -28,11 +28,11 @@ class DataTable(Table):
     Args:
         path: the dataset, a folder or file; relative to `--data` or QC_DATA, or to the recipe.
         good: the class of good parts.
-        format: the layout, or None to find it out.
+        format: the layout; None: it is found out.
         options: what the layout can be told, such as the columns of a table.
-        split: CSV of the split, relative to the recipe; None keeps the split that the dataset's
-            folders say, or splits by group with `shares`.
-        shares: of train, val and test, where `split` is None.
+        split: CSV of the split, relative to the recipe; None: the split that the dataset's folders
+            say, else one by group with `shares`.
+        shares: of train, val and test, where `split` is not given.
         colour: "rgb", or "grey": the luma only.
         severity: defect class -> minor, major or critical; major where not named. With
             `model.task = "binary"` the class is the merged one.
@@ -60,7 +60,8 @@ class ModelTable(Table):
         block: file name in training/blocks, or "none".
         block_options: arguments of the block's own, such as ratio or heads; the rest as it says.
         block_at: stages of the backbone that get a block, such as ["stage2", "neck"]; none: all.
-        size_hw: model input in pixels.
+        size_hw: height and width of the model input in pixels; multiples of the stride, with
+            `pyramid` of twice the stride, and at least 32.
         stride: input pixels for one cell of the map.
         pyramid: add the backbone's deeper features, at twice the stride, to those at the stride.
         width: multiplier of the number of channels.
@@ -116,7 +117,7 @@ class AugmentTable(Table):
         gamma: bend of the tones, share: 0.5 draws the exponent between 1/1.5 and 1.5.
         uneven_light: one side or a spot lighter, the other end darker, share.
         defocus: radius of the disc that a point becomes, pixels.
-        motion_blur: length of the streak that a point becomes, pixels; at least 3.
+        motion_blur: length of the streak that a point becomes, pixels; 0, or at least 3.
         noise: standard deviation of the sensor's noise, share of the full range.
         jpeg: loss of JPEG quality: 40 draws the quality between 60 and 100.
         cut_out: side of a patch that is hidden, share of the side; it never covers a defect.
@@ -172,6 +173,7 @@ class TrainTable(Table):
         xla: compile the training step with XLA; None: as Keras decides.
         precision: "float32", "mixed_float16", or "auto": mixed where there is a GPU.
         gpus: "one", or "all" of this host, which share each batch.
+        augment: what may happen to a picture; `[train.augment]`.
     """
 
     epochs: int = Field(ge=1)
@@ -275,7 +277,13 @@ class DecisionTable(Table):
 
 
 class Recipe(Table):
-    """One reproducible experiment."""
+    """One reproducible experiment.
+
+    Args:
+        name: begins the names of run and bundle.
+        seed: of the weights, the order of the images, their augmentation and a split by `shares`.
+        data, model, train, export, decision: the tables of these names.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     seed: int = Field(default=0, ge=0)

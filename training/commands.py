@@ -215,7 +215,10 @@ def evaluate(
     from training.steps import figures_of
 
     plan, bundle, judged = judge(target, split, running, run=run, data=data)
-    found = figures_of(judged, running, faithful=faithful, predictions=predictions)
+    found = {
+        "bundle_id": None if bundle is None else bundle.manifest.bundle_id,
+        **figures_of(judged, running, faithful=faithful, predictions=predictions),
+    }
     if html is not None:
         cautions = map_cautions(found["faithfulness"])
         found["report"] = report(

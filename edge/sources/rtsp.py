@@ -43,7 +43,8 @@ class Source(NewestSource):
         url: "rtsp://host:554/path" or rtsps, without user and password; a camera that wants them in
             the path gets them where `{user}` and `{password}` stand.
         transport: "tcp" loses nothing; "udp" where the camera knows nothing else.
-        user_env, password_env: environment variables that hold them.
+        user_env: environment variable that holds the user; None: the camera asks for none.
+        password_env: the same for the password.
         open_timeout_s: seconds for the connection.
         read_timeout_s: seconds of silence after which the connection is given up.
         source_id: the name of this source in the journal.

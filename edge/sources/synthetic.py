@@ -47,6 +47,7 @@ class Source:
         size_hw: height and width in pixels.
         seed: of what is drawn.
         hang_after: after so many frames the next one does not come for `hang_s` seconds.
+        hang_s: seconds of that.
         garbage_every: each n-th frame is garbage.
         resize_after: after so many frames they have half the size.
         close_after: after so many frames it fails, as a camera whose cable is pulled.

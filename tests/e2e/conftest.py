@@ -1,7 +1,6 @@
 """One very small model, trained and exported by the command line, for every end-to-end test.
 
-The defects of the drawn parts are painted over in plain colours, so that a model of a few thousand
-weights learns them at 64 pixels in seconds. Its figures mean nothing beyond these tests.
+Its figures mean nothing beyond these tests.
 """
 
 from __future__ import annotations
@@ -10,15 +9,9 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from painted import PAINT, draw_painted
 from program import Made, done, qc
-
-from qc.imageio import read_image, write_png
-from training.datasets.drawn import draw_dataset
-
-PAINT = {"scratch": (255, 0, 0), "hole": (0, 0, 0), "stain": (0, 160, 0), "crack": (0, 0, 255)}
 
 RECIPE = """
 name = "tiny"
@@ -65,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("tensorflow is not installed")
     home = tmp_path_factory.mktemp("e2e")
-    parts = _draw(home / "parts")
+    parts = draw_painted(home / "parts")
     recipe = home / "tiny.toml"
     recipe.write_text(RECIPE)
     split = qc("data", "split", "parts", "--out", "split.csv", "--json", cwd=home)
@@ -88,19 +81,6 @@ def pictures(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in chosen:
         (folder / f"{file.parent.name}_{file.name}").write_bytes(file.read_bytes())
     (folder / "cut_off.png").write_bytes(chosen[0].read_bytes()[:900])
-    return folder
-
-
-def _draw(folder: Path) -> Path:
-    draw_dataset(folder, seed=3, lots=10, parts_per_lot=32, defect_share=0.5, size_hw=(64, 64))
-    wider = np.ones((9, 9), np.uint8)
-    for mask_file in sorted(folder.glob("*/*_mask.png")):
-        file = mask_file.with_name(mask_file.name.replace("_mask", ""))
-        mask = np.asarray(cv2.dilate(read_image(mask_file)[..., 0], wider), np.uint8)
-        image = read_image(file)
-        image[mask > 127] = PAINT[file.parent.name]
-        write_png(file, image)
-        write_png(mask_file, mask)
     return folder
 
 

@@ -72,14 +72,16 @@ class Options(BaseModel):
     """What this layout can be told; a column is named, or numbered from 1.
 
     Args:
-        image, label: columns; `label` may name several columns of 0 and 1, with commas.
-        group, split, mask: columns; empty: there is none, whatever the header says.
+        image: column of the file's name; None: known by its header, as the next ones.
+        label: column of the class; or several columns of 0 and 1, with commas.
+        group, split, mask: the column of it; empty: there is none, whatever the header says.
         xmin, ymin, xmax, ymax: columns of a box, all four or none.
         images: folder of the images, relative to the table's.
         delimiter: one character, or `tab` or `blank`; several blanks count as one.
         header: whether the first row names the columns; found out where not told.
         label_separator: what stands between several labels of one cell.
         threshold: labels are numbers; from this one on the class is `above`, else `below`.
+        above, below: classes that the threshold makes; only with it.
     """
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)

@@ -61,7 +61,9 @@ class Options(BaseModel):
             where that is such a keyword, else "file".
         label: the column of the class.
         threshold: labels are numbers; from this one on the class is `above`, else `below`.
-        window: "voi", "full" or "CENTER,WIDTH"; see `training.dicom`.
+        above, below: classes that the threshold makes; only with it.
+        window: what becomes black and white: "voi": the file's own window; "full": all that its
+            bits can hold; "CENTER,WIDTH": one window for all files.
         frames: "first", "each" (a sample each, `name#1` and on), or the number of one, from 1.
         group: what no split may tear apart: "patient", "study", "file", or a column of the table.
             All but "file" need a salt.

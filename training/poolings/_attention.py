@@ -74,7 +74,8 @@ class HiddenAttentionPooling(AttentionPooling):
         cap: greatest size of a score.
 
     Raises:
-        ValueError: channels not a whole number above 0, or as the base says.
+        ValueError: channels not a whole number above 0, cap not above 0, or features whose height
+            and width are not known.
     """
 
     def __init__(self, channels: int = 64, cap: float = 3.0, **kwargs: Any) -> None:

@@ -24,6 +24,7 @@ from edge.judge import Loaded
 from edge.message import Sink, action_of
 from edge.outbox import Outbox
 from edge.overseer import Overseer
+from edge.record import ENDED, Before, note_start, note_stop
 from edge.status import LineStatus, SinkStatus
 from edge.swap import Changeover, MakePredictor
 from edge.watchdog import Budget
@@ -75,6 +76,7 @@ class Line:
             deadline five times that, but at least 1 s.
         restarts: how often the judge may be started again before the line ends.
         on_tick: called in the thread of `run` every few hundredths of a second.
+        line_file: name and hash of the line file, for the journal; see `note_start`.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Line:
         hang_s: float | None = None,
         restarts: Budget | None = None,
         on_tick: Callable[[], None] | None = None,
+        line_file: Mapping[str, str] | None = None,
     ) -> None:
         self.journal = journal
         self.on_inspection = on_inspection
@@ -137,8 +140,11 @@ class Line:
             restarts=restarts or Budget(3, 60.0),
         )
         self._on_tick = on_tick
+        self._line_file = line_file or {}
+        self._before = Before("none", None)
         self._started = False
         self._stop_at: float | None = None
+        self._stop_why = ""
         self._failure: Exception | None = None
         self._callback_error = ""
         self._sinks: tuple[SinkStatus, ...] = ()
@@ -158,14 +164,16 @@ class Line:
         """The last journaled inspection of a source, with its picture; None before the first."""
         return self._latest.get(source_id)
 
-    def stop(self, *, at_once: bool = False) -> None:
+    def stop(self, why: str = "it was asked to", *, at_once: bool = False) -> None:
         """Ask the line to end: no new frame is captured, `run` drains and returns.
 
         Safe to call from another thread or a signal handler, and again.
 
         Args:
+            why: for the journal, in a few words; of the first who asks.
             at_once: drop what waits instead of inspecting it.
         """
+        self._stop_why = self._stop_why or why
         if at_once:
             self._stop_at = time.monotonic()
         elif self._stop_at is None:
@@ -186,18 +194,9 @@ class Line:
             bundle_id=self.bundle.manifest.bundle_id,
             runtime=self._changeover.loaded.predictor.runtime,
             started_at=self.started_at,
-            captured=counts.captured,
-            ok=counts.verdicts[Verdict.OK],
-            ng=counts.verdicts[Verdict.NG],
-            review=counts.verdicts[Verdict.REVIEW],
-            fault=counts.verdicts[Verdict.FAULT],
-            dropped=counts.dropped,
+            before=self._before.ended,
             queued=len(self._channel),
-            in_flight=counts.in_flight,
-            latency_counts=counts.latency_counts,
-            latency_sum_ms=counts.latency_sum_ms,
-            p50_ms=counts.p50_ms,
-            p99_ms=counts.p99_ms,
+            **counts.facts(),
             disk_free_bytes=shutil.disk_usage(self.journal.path.parent).free,
             images_why=images_why,
             sources=sources,
@@ -261,6 +260,7 @@ class Line:
             raise UsageError("a line runs once", expected="a new Line", found="a second run()")
         self._started = True
         require_replay(self.bundle, self._changeover.loaded.predictor)
+        self._before = note_start(self.journal, self._changeover.loaded, self._line_file)
         self.journal.on_written = self._written
         self.journal.on_failed = self._channel.close
         switch_s = sys.getswitchinterval()
@@ -272,6 +272,9 @@ class Line:
             capture.start()
         try:
             self._watch()
+        except BaseException as error:
+            self._stop_why = words_of(error)
+            raise
         finally:
             sink_errors = self._end()
             sys.setswitchinterval(switch_s)
@@ -313,13 +316,15 @@ class Line:
                 time.sleep(0.001)
             for capture in self._captures:
                 capture.join(0.5)  # longer only where the source does not answer
+            for fatal in filter(None, [capture.fatal for capture in self._captures]):
+                self._fail(fatal)
+            why = str(self._failure or self._stop_why or ENDED)
+            note_stop(self.journal, why, self._account.counts())
             self.journal.close()
         except FaultError as error:
             self._fail(error)
         finally:
             self._clerk.close(0)
-        for fatal in filter(None, [capture.fatal for capture in self._captures]):
-            self._fail(fatal)
         left = self._account.in_flight
         if self._failure is None and left:
             self._fail(FaultError("frames were left without a verdict or a drop", found=left))

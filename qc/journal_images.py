@@ -1,14 +1,18 @@
 """Pictures kept beside the journal: which, how they are written, and what if they cannot be.
 
-A picture is whole and under its name before its row is committed. Where it cannot be kept (a full
-disk), the row is written without it and the journal goes on: a missing picture is a smaller loss
-than a missing verdict. That is said once when it begins and once when it ends.
+A picture is whole and under its name before its row is committed, so that no crash of the program
+leaves a row without its picture. Its verdict waits for that: so it is written uncompressed, and the
+disk is waited for by a thread of its own. Where it cannot be kept (a full disk), the row is written
+without it and the journal goes on: a missing picture is a smaller loss than a missing verdict. That
+is said once when it begins and once when it ends.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -27,6 +31,9 @@ Durability = Literal["full", "normal"]
 
 RETRY_S = 1.0
 """How long no picture is tried after one could not be written."""
+
+UNSYNCED = 64
+"""Pictures that the disk may not have yet when their rows are committed; a power cut takes them."""
 
 RECOVERED = 1.1
 """Times the free space under which no picture is kept, until pictures are kept again."""
@@ -67,7 +74,7 @@ class ImageKeeper:
     Args:
         journal: the journal file.
         keep: which pictures.
-        durability: "full" waits until the disk has a picture before its row is written.
+        durability: "full" sees to it that the disk has a picture soon after its row.
         on_change: told once when pictures are no longer kept, with the reason in words, and once
             when they are again, with "".
         on_kept: told the bytes of each picture that is written.
@@ -91,7 +98,8 @@ class ImageKeeper:
         self._on_change = on_change
         self._on_kept = on_kept
         self._not_before = 0.0
-        self._touched: set[Path] = set()
+        self._written: list[Path] = []
+        self._disk = _Disk() if durability == "full" else None
 
     def sampled(self, inspection: Inspection) -> bool | None:
         """Of an OK part, whether its picture is drawn; None of the others."""
@@ -108,7 +116,7 @@ class ImageKeeper:
         day = inspection.captured_at.astimezone(UTC).date().isoformat()
         file = self._folder / day / f"{inspection.inspection_id}.png"
         try:
-            data = png_bytes(inspection.image, where=file)
+            data = png_bytes(inspection.image, where=file, compression=0)
             self._write(file, data)
         except (QCError, OSError) as error:
             self._not_before = time.monotonic() + RETRY_S
@@ -120,17 +128,28 @@ class ImageKeeper:
         return KeptImage(file.relative_to(self._root).as_posix(), sha256(data).hexdigest())
 
     def settle(self) -> None:
-        """Wait until the disk has the names of what was kept; before the rows are committed."""
-        if self.durability == "full":
-            try:
-                for folder in self._touched:
-                    _sync_folder(folder)
-            except OSError as error:
-                self._change(f"the disk does not take the pictures: {error.strerror or error}")
-        self._touched.clear()
+        """Have the disk take what was kept, without waiting for it; after the rows are committed.
+
+        It waits where `UNSYNCED` pictures wait already.
+        """
+        if self._disk is not None:
+            for file in self._written:
+                self._disk.take(file)
+        self._written.clear()
+
+    def close(self) -> None:
+        """Wait until the disk has all that was kept; closing again changes nothing."""
+        self.settle()
+        if self._disk is not None:
+            self._disk.close()
+            self.look_again()
+            self._disk = None
 
     def look_again(self) -> None:
         """Notice that there is room again, also where no part is flagged meanwhile."""
+        if self._disk is not None and (why := self._disk.failed()):
+            self._not_before = time.monotonic() + RETRY_S
+            self._change(f"the disk does not take the pictures: {why}")
         if self.why:
             self._no_room()
 
@@ -158,41 +177,75 @@ class ImageKeeper:
             self._on_change(why)
 
     def _write(self, file: Path, data: bytes) -> None:
-        """The whole file or none of it; on the disk when this returns, where that is wanted."""
+        """The whole file or none of it; `settle` sees to it that the disk has it."""
         partial = file.with_name(f".{self.token}.tmp")
         try:
             try:
                 number = self._new(partial)
             except FileNotFoundError:  # the folder of that day is new, or was emptied and removed
-                self._make(file.parent)
+                file.parent.mkdir(parents=True, exist_ok=True)
                 number = self._new(partial)
             try:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(number, view) :]
-                if self.durability == "full":
-                    os.fsync(number)
             finally:
                 os.close(number)
             partial.replace(file)
-            self._touched.add(file.parent)
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+        self._written.append(file)
 
     def _new(self, partial: Path) -> int:
         return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
-    def _make(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._touched |= {folder.parent, folder.parent.parent}
+
+class _Disk:
+    """A thread that waits until the disk has pictures, so that no verdict waits for it."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[Path | None] = queue.Queue(UNSYNCED)
+        self._why = ""
+        self._thread = threading.Thread(target=self._work, name="pictures", daemon=True)
+        self._thread.start()
+
+    def take(self, file: Path) -> None:
+        """Sync a file and its folder; waits while `UNSYNCED` others wait."""
+        self._waiting.put(file)
+
+    def failed(self) -> str:
+        """What went wrong since this was last asked, in words; "" where nothing did."""
+        why, self._why = self._why, ""
+        return why
+
+    def close(self) -> None:
+        """Wait until all is done."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        known: set[Path] = set()
+        while (file := self._waiting.get()) is not None:
+            folder = file.parent
+            try:
+                _sync(file)
+                _sync(folder)
+                if folder not in known:  # a new day: its own name, and that of what holds it
+                    _sync(folder.parent)
+                    _sync(folder.parent.parent)
+                    known = {folder}
+            except FileNotFoundError:
+                continue  # it was old or too much, and is removed already
+            except OSError as error:
+                self._why = error.strerror or str(error)
 
 
 _SHORT = "the disk has less than"
 
 
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

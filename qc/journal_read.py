@@ -297,6 +297,14 @@ class Journal:
             found = connection.execute(query, values).fetchall()
         return [event_of(row, self.path) for row in found]
 
+    def last_event(self, kinds: Sequence[str]) -> Event | None:
+        """The last event of one of these kinds; None where there is none."""
+        of_these = f"kind IN ({', '.join('?' * len(kinds))})"
+        query = f"SELECT * FROM events WHERE {of_these} ORDER BY seq DESC LIMIT 1"
+        with self.connection() as connection:
+            found = connection.execute(query, [*kinds]).fetchone()
+        return None if found is None else event_of(found, self.path)
+
     def bundle(self, seq: int) -> JournaledBundle:
         """What judged the inspections of this `bundle_seq`: manifest with thresholds, and runtime.
 

@@ -320,6 +320,7 @@ class Line:
                 self._fail(fatal)
             why = str(self._failure or self._stop_why or ENDED)
             note_stop(self.journal, why, self._account.counts())
+            self._outbox.let_go()
             self.journal.close()
         except FaultError as error:
             self._fail(error)

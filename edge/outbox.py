@@ -101,6 +101,10 @@ class Outbox:
         end = self._tail.end() if self._deliveries else 0
         return tuple(delivery.status(end) for delivery in self._deliveries)
 
+    def let_go(self) -> None:
+        """Hold the journal open no longer: its writer is about to close it."""
+        self._tail.let_go()
+
     def close(self, timeout_s: float, *, patient: bool = False) -> list[str]:
         """Deliver what is left, as far as the sinks take it in time, and close them.
 
@@ -115,6 +119,7 @@ class Outbox:
         """
         for delivery in self._deliveries:
             delivery.finish()
+        self.let_go()
         end_s = time.monotonic() + timeout_s
         for delivery in self._deliveries:
             taken = -1

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import threading
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from operator import attrgetter
 from pathlib import Path
 
 from edge.progress import Place
 from qc.journal_read import Journal, Row
+from qc.manifest import Manifest
 
 READ_ROWS = 128
 
@@ -24,7 +29,7 @@ class Tail:
     """
 
     def __init__(self, journal: Path) -> None:
-        self.journal = Journal(journal)
+        self.journal = _Followed(journal)
         self._last: list[Row] = []
         self._reading = threading.Lock()
 
@@ -49,3 +54,52 @@ class Tail:
         with self.journal.connection() as connection:
             found = connection.execute("SELECT max(seq) FROM inspections").fetchone()[0]
         return int(found or 0)
+
+    def let_go(self) -> None:
+        """Hold the file open no longer, so that who writes it can close it as the last."""
+        self.journal.let_go()
+
+
+class _Followed(Journal):
+    """A journal that is read many times a second: its connection stays open, manifests are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._holding = False
+        self._held: ExitStack | None = None
+        self._connection: sqlite3.Connection
+        self._manifests: dict[str, Manifest] = {}
+        super().__init__(path)
+        self._holding = True
+
+    @contextmanager
+    def connection(self, mode: str = "ro") -> Iterator[sqlite3.Connection]:
+        """As `Journal.connection`; one thread at a time reads."""
+        with self._lock:
+            if mode != "ro" or not self._holding:
+                with super().connection(mode) as connection:
+                    yield connection
+                return
+            if self._held is None:
+                self._held = ExitStack()
+                self._connection = self._held.enter_context(super().connection(mode))
+            try:
+                yield self._connection
+            except BaseException:
+                held, self._held = self._held, None
+                held.__exit__(*sys.exc_info())  # says what went wrong in the journal's words
+                raise
+
+    def manifest(self, bundle_id: str) -> Manifest:
+        """As `Journal.manifest`; what a bundle says of itself never changes."""
+        if bundle_id not in self._manifests:
+            self._manifests[bundle_id] = super().manifest(bundle_id)
+        return self._manifests[bundle_id]
+
+    def let_go(self) -> None:
+        """Close the connection; each later reading opens its own."""
+        with self._lock:
+            self._holding = False
+            if self._held is not None:
+                self._held.close()
+                self._held = None

@@ -346,7 +346,8 @@ class JournalWriter:
         """Columns of one entry; its image is on the disk when this returns."""
         if isinstance(entry, Inspection):
             manifest = self._manifests.get(entry.bundle_id, self._manifest)
-            sampled, kept = self._keeper.sampled(entry), self._keeper.store(entry)
+            sampled = self._keeper.sampled(entry)
+            kept = None if sampled is False else self._keeper.store(entry)
             return inspection_row(entry, manifest, sampled, kept)
         if isinstance(entry, _Bundle):
             self._manifest = self._manifests[entry.manifest.bundle_id] = entry.manifest

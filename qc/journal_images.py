@@ -108,10 +108,11 @@ class ImageKeeper:
         return is_sampled(inspection.inspection_id, self.keep.ok_sample)
 
     def store(self, inspection: Inspection) -> KeptImage | None:
-        """Keep the picture of an inspection where it is to be kept and can be."""
-        if inspection.image is None or self.sampled(inspection) is False:
-            return None
-        if self._no_room() or time.monotonic() < self._not_before:
+        """Keep the picture of an inspection where it can be; None where it is not kept.
+
+        Whether an OK part was drawn says `sampled`, which is asked before.
+        """
+        if inspection.image is None or self._no_room() or time.monotonic() < self._not_before:
             return None
         day = inspection.captured_at.astimezone(UTC).date().isoformat()
         file = self._folder / day / f"{inspection.inspection_id}.png"
@@ -226,27 +227,32 @@ class _Disk:
 
     def _work(self) -> None:
         known: set[Path] = set()
-        while (file := self._waiting.get()) is not None:
-            folder = file.parent
-            try:
-                _sync(file)
-                _sync(folder)
+        found: list[Path | None] = []
+        while None not in found:
+            found = [self._waiting.get()]
+            while not self._waiting.empty():
+                found.append(self._waiting.get())
+            files = [file for file in found if file is not None]
+            for file in files:
+                self._sync(file)
+            for folder in {file.parent for file in files}:
+                self._sync(folder)
                 if folder not in known:  # a new day: its own name, and that of what holds it
-                    _sync(folder.parent)
-                    _sync(folder.parent.parent)
+                    self._sync(folder.parent)
+                    self._sync(folder.parent.parent)
                     known = {folder}
-            except FileNotFoundError:
-                continue  # it was old or too much, and is removed already
-            except OSError as error:
-                self._why = error.strerror or str(error)
+
+    def _sync(self, path: Path) -> None:
+        try:
+            number = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
+        except FileNotFoundError:
+            return  # it was old or too much, and is removed already
+        except OSError as error:
+            self._why = error.strerror or str(error)
 
 
 _SHORT = "the disk has less than"
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

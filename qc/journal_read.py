@@ -69,7 +69,9 @@ class Journal:
             uri += "&immutable=1"
         connection = None
         try:
-            connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
             connection.row_factory = sqlite3.Row
             yield connection
         except sqlite3.DatabaseError as error:

@@ -16,7 +16,6 @@ from qc.preprocess import apply
 from qc.replay import Predictor
 from qc.types import FloatArray, Frame, Image, Inspection, Prediction, Verdict
 
-
 _PREFIX, _NUMBERS = os.urandom(8).hex(), count()
 """An inspection's id: drawn once for each start, and a number; no call of the system for a part."""
 

@@ -38,7 +38,7 @@ from qc.types import Frame, Inspection, Verdict, utc_now
 STOPPED = "the line was stopped before this frame was inspected"
 """Cause of a drop of a frame that was still waiting at the end of the drain."""
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.0002
 """Threads of Python give way after this long; with the usual 5 ms a judge waits for the journal."""
 
 TICK_S = 0.02
@@ -68,12 +68,10 @@ class Line:
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
         drain_s: how long waiting frames are still inspected after `stop`; the rest are dropped.
         actions: what the machine behind the line is told to do for each verdict.
-        make_predictor: makes another predictor, to take over a bundle, and to go on after a call
-            into an interpreter that does not return; None: neither is possible.
-        trusted_keys: one of them must have signed a bundle that is taken over; none: it need not be
-            signed.
-        hang_s: an interpreter that does not return for this long is left behind; None: 10 s, with a
-            deadline five times that, but at least 1 s.
+        make_predictor: makes another predictor, to take over a bundle, and to go on where an
+            interpreter does not return; None: neither is possible.
+        trusted_keys: one of them must have signed a bundle that is taken over; none: nobody must.
+        hang_s: an interpreter that does not return for this long is left behind; see `Overseer`.
         restarts: how often the judge may be started again before the line ends.
         on_tick: called in the thread of `run` every few hundredths of a second.
         line_file: name and hash of the line file, for the journal; see `note_start`.
@@ -326,8 +324,7 @@ class Line:
             self._fail(error)
         finally:
             self._clerk.close(0)
-        left = self._account.in_flight
-        if self._failure is None and left:
+        if self._failure is None and (left := self._account.in_flight):
             self._fail(FaultError("frames were left without a verdict or a drop", found=left))
         if self._failure is not None:  # once more: parts that were journaled since took it back
             self._outbox.fail_safe(self.actions.fault, str(self._failure))
@@ -384,16 +381,14 @@ class Line:
             return
         latency_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
         self.journal.put(inspection)
-        measured = inspection.prediction is not None
-        duration_ms = inspection.timings_ms["total"] if measured else None
+        duration_ms = None if inspection.prediction is None else inspection.timings_ms["total"]
         self._account.judged(inspection.verdict, latency_ms, duration_ms)
 
     # the thread of the journal
 
     def _written(self, inspection: Inspection) -> None:
-        capture = self._by_source.get(inspection.source_id)
-        if capture is None and len(self._captures) == 1:
-            capture = self._captures[0]
+        only = self._captures[0] if len(self._captures) == 1 else None
+        capture = self._by_source.get(inspection.source_id, only)
         if capture is not None:
             self._latest[capture.feed.name] = inspection
             capture.answered(inspection)

@@ -109,9 +109,7 @@ def query(running: Command, path: Path, wanted: Filter, limit: int, *, newest: b
     running.say(f"{len(rows)} inspections" + (f"; go on with --after {more}" if more else ""))
 
 
-def events(
-    running: Command, path: Path, wanted: Filter, limit: int, *, newest: bool
-) -> None:
+def events(running: Command, path: Path, wanted: Filter, limit: int, *, newest: bool) -> None:
     """List what happened to the line and the station: start, stop, swap, a source lost, a login.
 
     Raises:
@@ -127,9 +125,7 @@ def events(
     else:
         found = journal.events(after_seq=wanted.after_seq or 0, limit=limit)
     more = found[-1].seq if len(found) == limit and not newest else None
-    facts = [
-        {"seq": e.seq, "at": stamp(e.at), "kind": e.kind, "detail": e.detail} for e in found
-    ]
+    facts = [{"seq": e.seq, "at": stamp(e.at), "kind": e.kind, "detail": e.detail} for e in found]
     running.result({"journal": str(path), "events": facts, "next_after": more})
     for event in found:
         said = ", ".join(f"{name} {value}" for name, value in event.detail.items())

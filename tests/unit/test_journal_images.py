@@ -267,7 +267,7 @@ def test_a_verdict_does_not_wait_for_the_disk_but_the_end_does(
 
     def slow(number: int) -> None:
         go_on.wait(10)
-        synced.append(os.readlink(f"/proc/self/fd/{number}"))
+        synced.append(str(Path(f"/proc/self/fd/{number}").readlink()))
         real(number)
 
     monkeypatch.setattr("qc.journal_images.os.fsync", slow)

@@ -144,9 +144,7 @@ def endless_line(path: Path) -> None:
         Line(bundle, FirstPixel(), frames, journal).run()
 
 
-def test_a_start_after_a_kill_says_so(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_start_after_a_kill_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = file.with_name("line.journal")
     line = subprocess.Popen([sys.executable, __file__, str(path)])
     try:

@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from hashlib import sha256
@@ -99,6 +100,7 @@ class ImageKeeper:
         self._on_kept = on_kept
         self._not_before = 0.0
         self._written: list[Path] = []
+        self._spare: tuple[int, Path] | None = None
         self._disk = _Disk() if durability == "full" else None
 
     def sampled(self, inspection: Inspection) -> bool | None:
@@ -115,7 +117,8 @@ class ImageKeeper:
         if inspection.image is None or self._no_room() or time.monotonic() < self._not_before:
             return None
         day = inspection.captured_at.astimezone(UTC).date().isoformat()
-        file = self._folder / day / f"{inspection.inspection_id}.png"
+        name = f"{self._folder.name}/{day}/{inspection.inspection_id}.png"
+        file = self._root / name
         try:
             data = png_bytes(inspection.image, where=file, compression=0)
             self._write(file, data)
@@ -126,13 +129,18 @@ class ImageKeeper:
             return None
         self._change("")
         self._on_kept(len(data))
-        return KeptImage(file.relative_to(self._root).as_posix(), sha256(data).hexdigest())
+        return KeptImage(name, sha256(data).hexdigest())
 
     def settle(self) -> None:
         """Have the disk take what was kept, without waiting for it; after the rows are committed.
 
-        It waits where `UNSYNCED` pictures wait already.
+        It waits where `UNSYNCED` pictures wait already. The file of the next picture is opened here
+        too, which takes longer than to write it.
         """
+        if self._written and self._spare is None:
+            partial = self._written[-1].with_name(f".{self.token}.tmp")
+            with suppress(OSError):  # the next picture says why
+                self._spare = self._new(partial), partial
         if self._disk is not None:
             for file in self._written:
                 self._disk.take(file)
@@ -141,6 +149,11 @@ class ImageKeeper:
     def close(self) -> None:
         """Wait until the disk has all that was kept; closing again changes nothing."""
         self.settle()
+        if self._spare is not None:
+            os.close(self._spare[0])
+            with suppress(OSError):  # the next start removes it
+                self._spare[1].unlink()
+            self._spare = None
         if self._disk is not None:
             self._disk.close()
             self.look_again()
@@ -179,12 +192,12 @@ class ImageKeeper:
 
     def _write(self, file: Path, data: bytes) -> None:
         """The whole file or none of it; `settle` sees to it that the disk has it."""
-        partial = file.with_name(f".{self.token}.tmp")
+        number, partial = self._spare or (-1, file.with_name(f".{self.token}.tmp"))
+        self._spare = None
         try:
-            try:
-                number = self._new(partial)
-            except FileNotFoundError:  # the folder of that day is new, or was emptied and removed
+            if number < 0 or partial.parent != file.parent:
                 file.parent.mkdir(parents=True, exist_ok=True)
+            if number < 0:
                 number = self._new(partial)
             try:
                 view = memoryview(data)

@@ -15,6 +15,7 @@ from edge.judge import Loaded
 from edge.status import Ended
 from qc.journal import Journal, JournalWriter
 from qc.journal_schema import stamp
+from qc.journal_verify import lost_pictures
 from qc.types import Verdict
 
 START, STOP = "start", "stop"
@@ -22,6 +23,10 @@ START, STOP = "start", "stop"
 
 ENDED = "the sources ended"
 """Reason of a stop that nobody asked for."""
+
+
+LOOKED_AT = 10_000
+"""After a line that did not stop, the pictures of so many last inspections are looked for."""
 
 
 class Before(NamedTuple):
@@ -41,7 +46,8 @@ def note_start(journal: JournalWriter, loaded: Loaded, line_file: Mapping[str, s
             empty where the line came from none.
 
     Returns:
-        How the line before ended; "none" where the journal kept no start.
+        How the line before ended; "none" where the journal kept no start. Where it did not stop,
+        the event names the inspections whose pictures went with it.
 
     Raises:
         QCError: the journal cannot be read or written.
@@ -50,7 +56,7 @@ def note_start(journal: JournalWriter, loaded: Loaded, line_file: Mapping[str, s
     before = Before("none", None)
     if last is not None:
         before = Before("stopped" if last.kind == STOP else "did not stop", stamp(last.at))
-    detail = {
+    detail: dict[str, object] = {
         "bundle_id": loaded.bundle.manifest.bundle_id,
         "runtime": loaded.predictor.runtime,
         "version": version("attention-qc"),
@@ -58,6 +64,8 @@ def note_start(journal: JournalWriter, loaded: Loaded, line_file: Mapping[str, s
         "before": before.ended,
         "before_at": before.at,
     }
+    if before.ended == "did not stop":
+        detail["pictures_lost"] = lost_pictures(Journal(journal.path), LOOKED_AT)
     journal.event(START, detail)
     return before
 

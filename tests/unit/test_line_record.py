@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_line import FirstPixel, Frames, frame, picture, seal, wait_until
+from toy_line import FirstPixel, Frames, frame, inspection, picture, seal, wait_until
 from typer.testing import CliRunner
 
 from edge.control import ask
@@ -166,10 +166,29 @@ def test_a_start_after_a_kill_says_so(file: Path, capsys: pytest.CaptureFixture[
     thread.join(20)
     assert [kind for kind, _ in events(path)] == ["start", "start", "stop"]
     began = events(path)[1][1]
-    assert began["before"] == "did not stop"
+    assert began["before"] == "did not stop" and began["pictures_lost"] == []
     assert began["before_at"] == stamp(before.at)
     assert "the line before did not stop" in capsys.readouterr().err
     assert verify_journal(path, images=True).ok
+
+
+def test_a_start_after_a_power_cut_names_the_pictures_that_went(tmp_path: Path) -> None:
+    """Rows that the disk had, and pictures that it had not; one was removed by the rules."""
+    bundle, path = seal(tmp_path / "toy.tflite"), tmp_path / "j.db"
+    with JournalWriter(path, bundle.manifest, "toy 1.0") as journal:
+        journal.event("start", {})
+        for name in ("whole", "gone", "empty", "old"):
+            journal.put(inspection(name, bundle_id=bundle.manifest.bundle_id))
+        journal.event("pictures removed", {"group": "ng", "seqs": [4], "after": 0})
+    for file in tmp_path.rglob("*.png"):
+        if file.stem in ("gone", "old"):
+            file.unlink()
+        if file.stem == "empty":
+            file.write_bytes(b"")
+    for lost in (["gone", "empty"], None):
+        with JournalWriter(path, bundle.manifest, "toy 1.0") as journal:
+            Line(bundle, FirstPixel(), Frames([frame(0, picture())]), journal).run()
+        assert Journal(path).events("start")[-1].detail.get("pictures_lost") == lost
 
 
 def _captured(path: Path) -> int:

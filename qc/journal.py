@@ -343,7 +343,7 @@ class JournalWriter:
             raise failure
 
     def _row(self, entry: _Waiting) -> dict[str, object]:
-        """Columns of one entry; its image is on the disk when this returns."""
+        """Columns of one entry; its image has its name when this returns."""
         if isinstance(entry, Inspection):
             manifest = self._manifests.get(entry.bundle_id, self._manifest)
             sampled = self._keeper.sampled(entry)

@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -192,6 +193,9 @@ class ImageKeeper:
 
     def _write(self, file: Path, data: bytes) -> None:
         """The whole file or none of it; `settle` sees to it that the disk has it."""
+        if self._spare is not None and not self._spare[1].exists():  # somebody removed the folder
+            os.close(self._spare[0])
+            self._spare = None
         number, partial = self._spare or (-1, file.with_name(f".{self.token}.tmp"))
         self._spare = None
         try:
@@ -220,7 +224,7 @@ class _Disk:
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[Path | None] = queue.Queue(UNSYNCED)
-        self._why = ""
+        self._failures: deque[str] = deque(maxlen=1)
         self._thread = threading.Thread(target=self._work, name="pictures", daemon=True)
         self._thread.start()
 
@@ -230,8 +234,10 @@ class _Disk:
 
     def failed(self) -> str:
         """What went wrong since this was last asked, in words; "" where nothing did."""
-        why, self._why = self._why, ""
-        return why
+        try:
+            return self._failures.popleft()
+        except IndexError:
+            return ""
 
     def close(self) -> None:
         """Wait until all is done."""
@@ -265,7 +271,7 @@ class _Disk:
         except FileNotFoundError:
             return  # it was old or too much, and is removed already
         except OSError as error:
-            self._why = error.strerror or str(error)
+            self._failures.append(error.strerror or str(error))
 
 
 _SHORT = "the disk has less than"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -311,3 +312,26 @@ def test_a_kept_picture_is_not_compressed(path: Path, opened: Opened) -> None:
         writer.put(inspection("a", image=plain))
     file = next(path.parent.rglob("*.png"))
     assert file.stat().st_size > plain.nbytes and (read_image(file) == plain).all()
+
+
+def test_a_folder_that_somebody_removed_costs_no_picture(path: Path, opened: Opened) -> None:
+    """The file of the next picture was open in it already."""
+    told: list[str] = []
+    with opened() as writer:
+        writer.on_written = lambda i: told.append(i.inspection_id)
+        writer.put(inspection("a"))
+        wait_until(lambda: told == ["a"] and [*path.parent.rglob("*.tmp")] != [])
+        shutil.rmtree(path.parent / "j-images")
+        writer.put(inspection("b"))
+    assert kept(path) == {"b"} and not [*path.parent.rglob("*.tmp")]
+    assert Journal(path).events() == []
+
+
+def test_the_next_day_has_its_own_folder(path: Path, opened: Opened) -> None:
+    today = utc_now()
+    with opened() as writer:
+        for n in range(3):
+            writer.put(inspection(f"i{n}", captured_at=today + timedelta(days=n)))
+            wait_until(lambda n=n: len(kept(path)) == n + 1)
+    assert len([*(path.parent / "j-images").iterdir()]) == 3
+    assert verify_journal(path, images=True).images == 3 and not [*path.parent.rglob("*.tmp")]

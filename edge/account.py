@@ -68,6 +68,19 @@ class Counts:
     p50_ms: float | None
     p99_ms: float | None
 
+    def facts(self) -> dict[str, Any]:
+        """What `LineStatus` says of them."""
+        return {
+            "captured": self.captured,
+            **{verdict.value.lower(): self.verdicts[verdict] for verdict in Verdict},
+            "dropped": self.dropped,
+            "in_flight": self.in_flight,
+            "latency_counts": self.latency_counts,
+            "latency_sum_ms": self.latency_sum_ms,
+            "p50_ms": self.p50_ms,
+            "p99_ms": self.p99_ms,
+        }
+
 
 class Account:
     """Counts under one lock, from any thread; its memory does not grow."""

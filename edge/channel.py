@@ -111,8 +111,8 @@ class Channel(Generic[T]):
             item = items.popleft()
             if items:
                 self._turns.append(items)
-            if self.policy == "wait":
-                self._emptied.notify_all()
+            if self.policy == "wait" and len(items) <= self.size // 2:
+                self._emptied.notify_all()  # for one place each time two threads would wake in turn
             return item
 
     def close(self) -> None:

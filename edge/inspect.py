@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from itertools import count
 
 from edge.occlusion import SCALE
 from qc.bundle import Bundle
@@ -15,6 +15,9 @@ from qc.overlay import MapKind, draw_overlay, scale_map
 from qc.preprocess import apply
 from qc.replay import Predictor
 from qc.types import FloatArray, Frame, Image, Inspection, Prediction, Verdict
+
+_PREFIX, _NUMBERS = os.urandom(8).hex(), count()
+"""An inspection's id: drawn once for each start, and a number; no call of the system for a part."""
 
 
 def inspect_frame(
@@ -77,7 +80,7 @@ def _inspection(
     timings_ms: dict[str, float],
 ) -> Inspection:
     return Inspection(
-        inspection_id=os.urandom(16).hex(),
+        inspection_id=f"{_PREFIX}{next(_NUMBERS):016x}",
         frame_id=frame.frame_id,
         source_id=frame.source_id,
         captured_at=frame.captured_at,
@@ -110,7 +113,7 @@ def _judge(
         return None, Decision(Verdict.FAULT, f"{predictor.runtime} failed: {error}")
     if decision.score is not None and decision.score is not prediction.score:
         # what is shown and kept are the scores that were judged
-        prediction = replace(prediction, score=decision.score)
+        prediction = Prediction(decision.score, prediction.attention, prediction.infer_ns)
     return prediction, decision
 
 

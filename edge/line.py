@@ -24,6 +24,7 @@ from edge.judge import Loaded
 from edge.message import Sink, action_of
 from edge.outbox import Outbox
 from edge.overseer import Overseer
+from edge.record import ENDED, Before, note_start, note_stop
 from edge.status import LineStatus, SinkStatus
 from edge.swap import Changeover, MakePredictor
 from edge.watchdog import Budget
@@ -37,7 +38,7 @@ from qc.types import Frame, Inspection, Verdict, utc_now
 STOPPED = "the line was stopped before this frame was inspected"
 """Cause of a drop of a frame that was still waiting at the end of the drain."""
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.0002
 """Threads of Python give way after this long; with the usual 5 ms a judge waits for the journal."""
 
 TICK_S = 0.02
@@ -67,14 +68,13 @@ class Line:
         deadline_ms: a verdict later than this after the capture is a FAULT; None: no deadline.
         drain_s: how long waiting frames are still inspected after `stop`; the rest are dropped.
         actions: what the machine behind the line is told to do for each verdict.
-        make_predictor: makes another predictor, to take over a bundle, and to go on after a call
-            into an interpreter that does not return; None: neither is possible.
-        trusted_keys: one of them must have signed a bundle that is taken over; none: it need not be
-            signed.
-        hang_s: an interpreter that does not return for this long is left behind; None: 10 s, with a
-            deadline five times that, but at least 1 s.
+        make_predictor: makes another predictor, to take over a bundle, and to go on where an
+            interpreter does not return; None: neither is possible.
+        trusted_keys: one of them must have signed a bundle that is taken over; none: nobody must.
+        hang_s: an interpreter that does not return for this long is left behind; see `Overseer`.
         restarts: how often the judge may be started again before the line ends.
         on_tick: called in the thread of `run` every few hundredths of a second.
+        line_file: name and hash of the line file, for the journal; see `note_start`.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Line:
         hang_s: float | None = None,
         restarts: Budget | None = None,
         on_tick: Callable[[], None] | None = None,
+        line_file: Mapping[str, str] | None = None,
     ) -> None:
         self.journal = journal
         self.on_inspection = on_inspection
@@ -137,8 +138,11 @@ class Line:
             restarts=restarts or Budget(3, 60.0),
         )
         self._on_tick = on_tick
+        self._line_file = line_file or {}
+        self._before = Before("none", None)
         self._started = False
         self._stop_at: float | None = None
+        self._stop_why = ""
         self._failure: Exception | None = None
         self._callback_error = ""
         self._sinks: tuple[SinkStatus, ...] = ()
@@ -158,14 +162,16 @@ class Line:
         """The last journaled inspection of a source, with its picture; None before the first."""
         return self._latest.get(source_id)
 
-    def stop(self, *, at_once: bool = False) -> None:
+    def stop(self, why: str = "it was asked to", *, at_once: bool = False) -> None:
         """Ask the line to end: no new frame is captured, `run` drains and returns.
 
         Safe to call from another thread or a signal handler, and again.
 
         Args:
+            why: for the journal, in a few words; of the first who asks.
             at_once: drop what waits instead of inspecting it.
         """
+        self._stop_why = self._stop_why or why
         if at_once:
             self._stop_at = time.monotonic()
         elif self._stop_at is None:
@@ -186,18 +192,9 @@ class Line:
             bundle_id=self.bundle.manifest.bundle_id,
             runtime=self._changeover.loaded.predictor.runtime,
             started_at=self.started_at,
-            captured=counts.captured,
-            ok=counts.verdicts[Verdict.OK],
-            ng=counts.verdicts[Verdict.NG],
-            review=counts.verdicts[Verdict.REVIEW],
-            fault=counts.verdicts[Verdict.FAULT],
-            dropped=counts.dropped,
+            before=self._before.ended,
             queued=len(self._channel),
-            in_flight=counts.in_flight,
-            latency_counts=counts.latency_counts,
-            latency_sum_ms=counts.latency_sum_ms,
-            p50_ms=counts.p50_ms,
-            p99_ms=counts.p99_ms,
+            **counts.facts(),
             disk_free_bytes=shutil.disk_usage(self.journal.path.parent).free,
             images_why=images_why,
             sources=sources,
@@ -261,6 +258,7 @@ class Line:
             raise UsageError("a line runs once", expected="a new Line", found="a second run()")
         self._started = True
         require_replay(self.bundle, self._changeover.loaded.predictor)
+        self._before = note_start(self.journal, self._changeover.loaded, self._line_file)
         self.journal.on_written = self._written
         self.journal.on_failed = self._channel.close
         switch_s = sys.getswitchinterval()
@@ -272,6 +270,9 @@ class Line:
             capture.start()
         try:
             self._watch()
+        except BaseException as error:
+            self._stop_why = words_of(error)
+            raise
         finally:
             sink_errors = self._end()
             sys.setswitchinterval(switch_s)
@@ -313,15 +314,17 @@ class Line:
                 time.sleep(0.001)
             for capture in self._captures:
                 capture.join(0.5)  # longer only where the source does not answer
+            for fatal in filter(None, [capture.fatal for capture in self._captures]):
+                self._fail(fatal)
+            why = str(self._failure or self._stop_why or ENDED)
+            note_stop(self.journal, why, self._account.counts())
+            self._outbox.let_go()
             self.journal.close()
         except FaultError as error:
             self._fail(error)
         finally:
             self._clerk.close(0)
-        for fatal in filter(None, [capture.fatal for capture in self._captures]):
-            self._fail(fatal)
-        left = self._account.in_flight
-        if self._failure is None and left:
+        if self._failure is None and (left := self._account.in_flight):
             self._fail(FaultError("frames were left without a verdict or a drop", found=left))
         if self._failure is not None:  # once more: parts that were journaled since took it back
             self._outbox.fail_safe(self.actions.fault, str(self._failure))
@@ -378,16 +381,14 @@ class Line:
             return
         latency_ms = (time.monotonic_ns() - frame.monotonic_ns) / 1e6
         self.journal.put(inspection)
-        measured = inspection.prediction is not None
-        duration_ms = inspection.timings_ms["total"] if measured else None
+        duration_ms = None if inspection.prediction is None else inspection.timings_ms["total"]
         self._account.judged(inspection.verdict, latency_ms, duration_ms)
 
     # the thread of the journal
 
     def _written(self, inspection: Inspection) -> None:
-        capture = self._by_source.get(inspection.source_id)
-        if capture is None and len(self._captures) == 1:
-            capture = self._captures[0]
+        only = self._captures[0] if len(self._captures) == 1 else None
+        capture = self._by_source.get(inspection.source_id, only)
         if capture is not None:
             self._latest[capture.feed.name] = inspection
             capture.answered(inspection)

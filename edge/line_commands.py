@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def run_line(running: Command, path: Path, *, show: bool = False) -> dict[str, A
         show: open a window with the last part of each source.
     """
     file = read_line(path)
+    line_file = {"line_file": path.name, "line_sha256": sha256(path.read_bytes()).hexdigest()}
     if show:
         require_window()
     bundle = open_trusted(file.bundle, file.trusted_keys)
@@ -105,6 +107,7 @@ def run_line(running: Command, path: Path, *, show: bool = False) -> dict[str, A
             make_predictor=LiteRTPredictor,
             trusted_keys=file.trusted_keys,
             on_tick=tick,
+            line_file=line_file,
         )
         _listen(running, stack, line, file)
         if file.health is not None:
@@ -145,6 +148,8 @@ def status(running: Command, path: Path) -> None:
         f"{told['captured']} = OK {told['ok']} + NG {told['ng']} + REVIEW {told['review']} + FAULT "
         f"{told['fault']} + dropped {sum(told['dropped'].values())} + in flight {told['in_flight']}"
     )
+    before = "; the line before did not stop" if told["before"] == "did not stop" else ""
+    running.say(f"since {told['started_at']}{before}")
     for kind in ("source", "sink"):
         for one in told[f"{kind}s"]:
             why = f": {one['why']}" if one["why"] else ""
@@ -200,11 +205,11 @@ def _page(running: Command, line: Line, health: HealthTable) -> LiveServer:
 def _stopped_by_signals(line: Line) -> Iterator[None]:
     told = 0
 
-    def stop(*_: object) -> None:
+    def stop(number: int, _: object) -> None:
         nonlocal told
         told += 1
         notify(STOPPING)
-        line.stop(at_once=told > 1)
+        line.stop(signal.Signals(number).name, at_once=told > 1)
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:

@@ -125,7 +125,8 @@ class Sink(Protocol):
     `write`, again until it returns, with the name of the line and the action of a FAULT;
     `fail_safe(action, why)` where no verdict can be trusted any more, and `resume()` before the
     first message that was journaled after that; both are tried again, but for a DataError: it says
-    that the receiver has no use for the state of the line.
+    that the receiver has no use for the state of the line. A sink that has `verdicts` is told of
+    inspections with these alone, and costs a line nothing for the others.
     """
 
     def write(self, message: Message) -> None:

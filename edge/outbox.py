@@ -17,10 +17,11 @@ from typing import Literal
 from edge.message import Message, NeverTakenError, Sink, action_of, line_name
 from edge.progress import Place, Progress, PutAside, progress_file
 from edge.status import SinkStatus
-from edge.tail import READ_ROWS, Tail
+from edge.tail import READ_ROWS, Tail, begin
 from qc.errors import DataError, FaultError
 from qc.journal_read import Row
 from qc.linefile import Action, ActionsTable
+from qc.types import Verdict
 
 TRIES = 3
 """How often a message that a sink finds at fault is told before it is put aside."""
@@ -101,6 +102,10 @@ class Outbox:
         end = self._tail.end() if self._deliveries else 0
         return tuple(delivery.status(end) for delivery in self._deliveries)
 
+    def let_go(self) -> None:
+        """Hold the journal open no longer: its writer is about to close it."""
+        self._tail.let_go()
+
     def close(self, timeout_s: float, *, patient: bool = False) -> list[str]:
         """Deliver what is left, as far as the sinks take it in time, and close them.
 
@@ -115,6 +120,7 @@ class Outbox:
         """
         for delivery in self._deliveries:
             delivery.finish()
+        self.let_go()
         end_s = time.monotonic() + timeout_s
         for delivery in self._deliveries:
             taken = -1
@@ -148,8 +154,10 @@ class _Delivery:
         self._journal = tail.journal
         self._actions = actions
         self._progress = Progress(progress_file(self._journal.path))
-        self._place = _begin(self._progress, sink_id, tail, from_start)
+        self._place = begin(self._progress, sink_id, tail, from_start)
         self._read_at = 0.0
+        self._verdicts: Collection[Verdict] | None = getattr(sink, "verdicts", None)
+        self._passed = self._place
         self._rows: deque[Row] = deque()
         self._opened = False
         self._tries = 0
@@ -267,9 +275,13 @@ class _Delivery:
         self._sound()
         if not self._rows:
             time.sleep(max(self._read_at + READ_EVERY_S - time.monotonic(), 0.0))
-            self._rows.extend(self._tail.after(self._place.seq))
-            self._read_at = time.monotonic() if len(self._rows) < READ_ROWS else 0.0
+            last = self._place if self._verdicts is None else self._tail.last()
+            self._rows.extend(self._tail.after(self._place.seq, self._verdicts))
+            all_read = len(self._rows) < READ_ROWS
+            self._read_at = time.monotonic() if all_read else 0.0
+            self._passed = last if all_read else self._place
         if not self._rows:
+            self._pass()
             self._keep(at_once=False)
             return False
         row = self._rows[0]
@@ -292,6 +304,12 @@ class _Delivery:
         self._unkept += 1
         self._keep(at_once=False)
         return True
+
+    def _pass(self) -> None:
+        """Go past the rows that this sink does not want to be told of."""
+        if self._passed.seq > self._place.seq:
+            self._place = self._passed
+            self._unkept += 1
 
     def _sound(self) -> None:
         with self._changed:
@@ -373,18 +391,3 @@ class _Calling:
 
     def __exit__(self, *error: object) -> None:
         self._delivery._calling = None
-
-
-def _begin(progress: Progress, sink_id: str, tail: Tail, from_start: bool) -> Place:
-    """Where a sink goes on; a place that the journal does not know is not trusted."""
-    known, end = progress.place(sink_id), tail.end()
-    if known is not None and known.seq <= end and known == tail.at(known.seq):
-        return known
-    if known is None:
-        place = Place(0, "") if from_start else tail.at(end)
-    elif known.seq > end:  # a power cut took the journal's last rows: they are written anew
-        place = tail.at(end)
-    else:  # another journal of the same name
-        place = Place(0, "")
-    progress.keep(sink_id, place)
-    return place

@@ -10,6 +10,10 @@ LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds of the latency histogram, milliseconds from capture to verdict."""
 
 
+Ended = Literal["none", "stopped", "did not stop"]
+"""How the line before this one ended, by the journal."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
     """How one source does.
@@ -57,6 +61,7 @@ class LineStatus:
     Args:
         state: "running"; "stopping"; "degraded" where a source, a sink or the keeping of pictures
             is.
+        before: how the line before ended, by the journal; "none" where it knows of none.
         queued: frames that wait to be judged.
         in_flight: captured frames without a verdict or a drop so far, the queued among them.
         latency_counts: inspections by capture-to-verdict time, one count for each bound of
@@ -85,3 +90,4 @@ class LineStatus:
     images_why: str = ""
     sources: tuple[SourceStatus, ...] = field(default=())
     sinks: tuple[SinkStatus, ...] = field(default=())
+    before: Ended = "none"

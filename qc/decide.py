@@ -162,11 +162,12 @@ def calibrated(score: FloatArray, spec: DecisionSpec, good_index: int) -> FloatA
     """
     if spec.temperature == 1.0:
         return score
-    floor = np.clip(np.asarray(score, np.float64), _LEAST, None)
+    # once for each part of a line: the plain functions of numpy, without what wraps them
+    floor = np.maximum(np.asarray(score, np.float64), _LEAST)
     power = floor ** (1 / spec.temperature)
     if not spec.independent:
-        return np.asarray(power / power.sum(axis=-1, keepdims=True), np.float32)
-    against = np.clip(1.0 - np.asarray(score, np.float64), _LEAST, None) ** (1 / spec.temperature)
+        return (power / np.add.reduce(power, axis=-1, keepdims=True)).astype(np.float32)
+    against = np.maximum(1.0 - np.asarray(score, np.float64), _LEAST) ** (1 / spec.temperature)
     each = power / (power + against)
     each[..., good_index] = 0.0
     each[..., good_index] = 1.0 - each.max(axis=-1)
@@ -195,12 +196,13 @@ def decide(
         raise QCError("the prediction does not fit", expected=f"{len(classes)} scores", found=score)
     if not all(0.0 <= value <= 1.0 for value in score.tolist()):  # NaN is neither
         return Decision(Verdict.FAULT, "the model gave a score that is not a number in [0, 1]")
-    if prediction.attention is not None and not np.isfinite(prediction.attention).all():
+    if prediction.attention is not None and not _is_finite(prediction.attention):
         return Decision(Verdict.FAULT, "the model gave a map that is not finite")
     good_index = classes.index(good)
     score = calibrated(score, spec, good_index)
     values = score.tolist()
-    likely = max((i for i in range(len(values)) if i != good_index), key=values.__getitem__)
+    values[good_index] = -1.0
+    likely = values.index(max(values))
     name = classes[likely]
     value = float(np.float32(1.0) - score[good_index])  # `defect_scores` of one part
     low, high = spec.ok_below[name], spec.ng_above[name]
@@ -212,3 +214,9 @@ def decide(
         verdict = Verdict.REVIEW
         reason = f"{name}: defect score {value:.3f} in [{low:.3f}, {high:.3f})"
     return Decision(verdict, reason, name, value, score)
+
+
+def _is_finite(values: FloatArray) -> bool:
+    """Whether every value is finite; the sum of squares says so at once unless it overflows."""
+    flat = values.ravel()
+    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(values).all())

@@ -4,9 +4,10 @@ An inspection counts when it stands here: images first, then the rows of a batch
 whatever follows (`on_written`). A journal that cannot write is a fault that stops the line.
 
 What a crash of the program takes: what was not committed, whatever the durability. What a power cut
-takes: with "full" the same, for each commit waits for the disk; with "normal" also the rows since
-the last checkpoint of the write-ahead log (some megabytes, seconds to minutes of a line), and
-pictures of the last moments may be empty. Neither corrupts the file. Reviews are always "full".
+takes: with "full" no row that was told on, for each commit waits for the disk, but pictures of the
+last moments, `UNSYNCED` at most, which the disk takes after their rows; with "normal" also the rows
+since the last checkpoint of the write-ahead log (some megabytes, seconds to minutes of a line) and
+the pictures of that time. Neither corrupts the file. Reviews are always "full".
 
 Limits, said plainly: the triggers forbid UPDATE and DELETE; they and the hash chain guard against
 mistakes, not against somebody who owns the file. Write-ahead logging needs a local disk, not a
@@ -267,6 +268,7 @@ class JournalWriter:
 
     def _release(self) -> None:
         try:
+            self._keeper.close()
             self._connection.close()
         finally:
             os.close(self._lock)
@@ -275,6 +277,8 @@ class JournalWriter:
         try:
             while batch := self._take():
                 self._write(batch)
+            self._keeper.close()
+            self._write([])  # what its end brought to light
         except BaseException as error:  # noqa: BLE001 - handed to every later put() and close()
             self._fail(error)
         finally:
@@ -314,7 +318,6 @@ class JournalWriter:
                 ready += [(event, event.row) for event in self._pending]
                 self._pending.clear()
                 ready.append((entry, row))
-            self._keeper.settle()
         except (QCError, ValueError, TypeError) as error:
             failure = error
         ready += [(event, event.row) for event in self._pending]
@@ -335,14 +338,16 @@ class JournalWriter:
                 elif self.on_written is not None and isinstance(entry, Inspection):
                     self.on_written(entry)
                 self._written += 1
+        self._keeper.settle()
         if failure is not None:
             raise failure
 
     def _row(self, entry: _Waiting) -> dict[str, object]:
-        """Columns of one entry; its image is on the disk when this returns."""
+        """Columns of one entry; its image has its name when this returns."""
         if isinstance(entry, Inspection):
             manifest = self._manifests.get(entry.bundle_id, self._manifest)
-            sampled, kept = self._keeper.sampled(entry), self._keeper.store(entry)
+            sampled = self._keeper.sampled(entry)
+            kept = None if sampled is False else self._keeper.store(entry)
             return inspection_row(entry, manifest, sampled, kept)
         if isinstance(entry, _Bundle):
             self._manifest = self._manifests[entry.manifest.bundle_id] = entry.manifest

@@ -63,15 +63,19 @@ def query(
     after: After = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
     newest: Annotated[bool, typer.Option("--newest", help="The last journaled first.")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Not inspections: start, stop, swap, a source lost.")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """List inspections in the order in which they were journaled."""
+    """List inspections, or events, in the order in which they were journaled."""
     with command(as_json, verbose) as running:
         wanted = load("edge", "qc.journal_commands:filter_of")(
             since, until, lot, part, verdict, source, bundle, defect, after
         )
-        load("edge", "qc.journal_commands:query")(running, journal, wanted, limit, newest=newest)
+        what = "events" if events else "query"
+        load("edge", f"qc.journal_commands:{what}")(running, journal, wanted, limit, newest=newest)
 
 
 @journal_app.command("export")

@@ -15,6 +15,7 @@ from qc.errors import DataError, GateError, UsageError, nearest, printable
 from qc.journal_export import facts_of, write_csv, write_parquet
 from qc.journal_open import open_journal
 from qc.journal_read import Filter, Journal
+from qc.journal_schema import stamp
 from qc.journal_verify import verify_journal
 from qc.types import Verdict
 
@@ -106,6 +107,30 @@ def query(running: Command, path: Path, wanted: Filter, limit: int, *, newest: b
     wide = None if stderr.is_terminal else 200  # a file has no edge
     stderr.print(table, width=wide)
     running.say(f"{len(rows)} inspections" + (f"; go on with --after {more}" if more else ""))
+
+
+def events(running: Command, path: Path, wanted: Filter, limit: int, *, newest: bool) -> None:
+    """List what happened to the line and the station: start, stop, swap, a source lost, a login.
+
+    Raises:
+        UsageError: a condition that events do not have.
+    """
+    if wanted != Filter(after_seq=wanted.after_seq) or (newest and wanted.after_seq is not None):
+        raise UsageError(
+            "events are not chosen by this", expected="--after or --newest alone", found=wanted
+        )
+    journal = Journal(path)
+    if newest:
+        found = journal.events_before(None, limit)
+    else:
+        found = journal.events(after_seq=wanted.after_seq or 0, limit=limit)
+    more = found[-1].seq if len(found) == limit and not newest else None
+    facts = [{"seq": e.seq, "at": stamp(e.at), "kind": e.kind, "detail": e.detail} for e in found]
+    running.result({"journal": str(path), "events": facts, "next_after": more})
+    for event in found:
+        said = ", ".join(f"{name} {value}" for name, value in event.detail.items())
+        running.say(printable(f"{event.seq} {event.at:%Y-%m-%d %H:%M:%S} {event.kind}: {said}"))
+    running.say(f"{len(found)} events" + (f"; go on with --after {more}" if more else ""))
 
 
 def export(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-
-import numpy as np
+from functools import lru_cache
 
 from qc.journal_images import KeptImage
 from qc.journal_schema import stamp
@@ -55,10 +54,19 @@ def inspection_row(
 
 def _scores(entry: Inspection, manifest: Manifest) -> str | None:
     """Class -> score as JSON; NULL where a score is not finite, as the reason then says."""
-    if entry.prediction is None or not np.isfinite(entry.prediction.score).all():
+    if entry.prediction is None:
         return None
     values = entry.prediction.score.tolist()
-    return json.dumps(dict(zip(manifest.class_names, values, strict=True)))
+    if not all(map(math.isfinite, values)):
+        return None
+    named = zip(_names(manifest.class_names), values, strict=True)
+    return f"{{{', '.join(f'{name}: {value!r}' for name, value in named)}}}"
+
+
+@lru_cache(8)
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Class names as JSON: they stand in each row, and are the same in most."""
+    return tuple(json.dumps(name) for name in names)
 
 
 def _evidence(entry: Inspection, manifest: Manifest) -> tuple[bytes | None, int | None, int | None]:

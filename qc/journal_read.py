@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -69,7 +69,9 @@ class Journal:
             uri += "&immutable=1"
         connection = None
         try:
-            connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
             connection.row_factory = sqlite3.Row
             yield connection
         except sqlite3.DatabaseError as error:
@@ -269,9 +271,22 @@ class Journal:
             found = connection.execute(query, [*values, limited])
             yield (row_of(row, self.path) for row in found)
 
-    def after(self, seq: int, limit: int = 1000) -> list[Row]:
-        """The inspections that were journaled after the one of number `seq`, in that order."""
-        return self.query(Filter(after_seq=seq), limit=limit, maps=True)
+    def after(
+        self, seq: int, limit: int = 1000, verdicts: Collection[Verdict] | None = None
+    ) -> list[Row]:
+        """The inspections that were journaled after the one of number `seq`, in that order.
+
+        Args:
+            seq: of an inspection.
+            limit: how many at most.
+            verdicts: only these; None: all. The rows are walked, no index leads to a verdict.
+        """
+        of_these = "" if verdicts is None else f"AND +verdict IN ({_marks(verdicts)}) "
+        query = f"SELECT {COLUMNS} FROM inspections i WHERE seq > ? {of_these}ORDER BY seq LIMIT ?"
+        values = [seq, *[verdict.value for verdict in verdicts or ()], max(limit, 0)]
+        with self.connection() as connection:
+            found = connection.execute(query, values).fetchall()
+        return [row_of(row, self.path) for row in found]
 
     def events_before(self, seq: int | None, limit: int) -> list[Event]:
         """What happened before the event of number `seq` (None: all), the newest first."""
@@ -296,6 +311,13 @@ class Journal:
         with self.connection() as connection:
             found = connection.execute(query, values).fetchall()
         return [event_of(row, self.path) for row in found]
+
+    def last_event(self, kinds: Sequence[str]) -> Event | None:
+        """The last event of one of these kinds; None where there is none."""
+        query = f"SELECT * FROM events WHERE kind IN ({_marks(kinds)}) ORDER BY seq DESC LIMIT 1"
+        with self.connection() as connection:
+            found = connection.execute(query, [*kinds]).fetchone()
+        return None if found is None else event_of(found, self.path)
 
     def bundle(self, seq: int) -> JournaledBundle:
         """What judged the inspections of this `bundle_seq`: manifest with thresholds, and runtime.
@@ -357,3 +379,7 @@ class Journal:
             raise DataError(
                 f"the manifest of bundle {bundle_id} is not valid", where=self.path, found=error
             ) from error
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))

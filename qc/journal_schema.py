@@ -19,7 +19,9 @@ BUSY_S = 10.0
 
 def stamp(moment: datetime) -> str:
     """A time as it is stored: UTC, always with microseconds, so that text order is time order."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:

@@ -114,6 +114,35 @@ def verify_journal(
     return outcome
 
 
+def lost_pictures(journal: Journal, among: int) -> list[str]:
+    """Inspections whose kept picture is gone or empty, as after a power cut; not by the rules.
+
+    Args:
+        journal: that no line writes.
+        among: only the last so many inspections are looked at.
+
+    Returns:
+        Their ids, in the order of the journal.
+
+    Raises:
+        QCError: the journal cannot be read.
+    """
+    query = (
+        "SELECT seq, inspection_id, image_path FROM inspections WHERE image_path IS NOT NULL "
+        "AND seq > (SELECT max(seq) FROM inspections) - ? ORDER BY seq"
+    )
+    root = journal.path.absolute().parent
+    with journal.connection() as connection:
+        found = [
+            (seq, name)
+            for seq, name, path in connection.execute(query, [among])
+            if not (root / path).is_file() or not (root / path).stat().st_size
+        ]
+        events = connection.execute("SELECT detail FROM events WHERE kind = ?", [REMOVED])
+        removed = {seq for (text,) in events if found for seq in json.loads(text)["seqs"]}
+    return [name for seq, name in found if seq not in removed]
+
+
 def _integrity(connection: sqlite3.Connection) -> list[str]:
     """What SQLite itself finds wrong with the file: pages, indexes, constraints."""
     try:

@@ -36,6 +36,8 @@ class Sink:
         FaultError: the folder cannot be made.
     """
 
+    verdicts = (Verdict.NG, Verdict.REVIEW, Verdict.FAULT)
+
     def __init__(self, path: Path, bundle: Bundle) -> None:
         self.path = Path(path)
         self.bundle = bundle
@@ -53,7 +55,7 @@ class Sink:
             FaultError: the file cannot be written.
         """
         row = message.row
-        if row.verdict is Verdict.OK:
+        if row.verdict not in self.verdicts:
             return
         if row.verdict is Verdict.FAULT and row.image_path is None:
             return  # most faults are a capture that gave no picture

@@ -171,3 +171,28 @@ def test_a_put_between_two_threads_wakes_the_one_that_takes() -> None:
     channel.put(3)
     taker.join(2)
     assert taken == [3]
+
+
+def test_a_put_that_waits_is_woken_when_half_the_room_is_free() -> None:
+    """Woken for each place, two threads would take turns for every item."""
+    channel: Channel[int] = Channel(4, "wait")
+    for n in range(4):
+        channel.put(n)
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (channel.put(4), done.set()))
+    thread.start()
+    time.sleep(0.05)
+    assert channel.take() == 0 and not done.wait(0.1)
+    assert channel.take() == 1 and done.wait(2)
+    thread.join(2)
+    assert [channel.take(0.1) for _ in range(3)] == [2, 3, 4]
+
+
+def test_a_put_with_a_time_takes_room_that_it_was_not_woken_for() -> None:
+    channel: Channel[int] = Channel(4, "wait")
+    for n in range(4):
+        channel.put(n)
+    taker = threading.Timer(0.05, channel.take)
+    taker.start()
+    assert channel.put(4, 0.3)
+    taker.join()

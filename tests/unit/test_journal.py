@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sqlite3
 import threading
 import time
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_line import inspection, picture, toy_manifest
+from toy_line import inspection, picture, toy_manifest, unsealed
 
 from qc.errors import DataError, QCError
 from qc.imageio import read_image
 from qc.journal import Journal, JournalWriter
+from qc.journal_entry import inspection_row
 from qc.linefile import KeepTable
 from qc.manifest import Manifest
 from qc.types import Inspection, Prediction, Review, Verdict
@@ -309,3 +311,21 @@ def test_an_id_that_is_a_path_is_refused(path: Path, opened: Callable[..., Journ
         for name in ("../a", "a/b", "..\\a", "a\0"):
             with pytest.raises(DataError, match="cannot name a file"):
                 writer.put(inspection(name))
+
+
+def test_scores_are_json_whatever_the_classes_are_called(tmp_path: Path) -> None:
+    names = ('sound "as new"', "Riß\n", "\\dent")
+    manifest = unsealed().model_copy(
+        update={
+            "classes": tuple(
+                one.model_copy(update={"name": name})
+                for one, name in zip(unsealed().classes, names, strict=True)
+            )
+        }
+    )
+    score = np.array([1e-7, 0.1, 1.0], np.float32)
+    entry = inspection("a", defect_class=names[1], prediction=Prediction(score, None, 1))
+    row = inspection_row(entry, manifest, None, None)
+    assert row["scores"] == json.dumps(dict(zip(names, score.tolist(), strict=True)))
+    bad = Prediction(np.array([np.nan, 0, 0], np.float32), None, 1)
+    assert inspection_row(inspection("b", prediction=bad), manifest, None, None)["scores"] is None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toy_line import inspection, toy_manifest, wait_until
 
@@ -251,3 +255,83 @@ def test_pictures_are_what_was_seen(path: Path, opened: Opened) -> None:
     file = Journal(path).image_file(Journal(path).get("a"))
     assert file is not None and given.image is not None
     assert (read_image(file) == given.image).all()
+
+
+# the disk
+
+
+def test_a_verdict_does_not_wait_for_the_disk_but_the_end_does(
+    path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, synced, told = threading.Event(), [], []
+    real = os.fsync
+
+    def slow(number: int) -> None:
+        go_on.wait(10)
+        synced.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+        real(number)
+
+    monkeypatch.setattr("qc.journal_images.os.fsync", slow)
+    writer = JournalWriter(
+        path, manifest, "toy", durability="full", on_written=lambda i: told.append(i.inspection_id)
+    )
+    for name in ("a", "b"):
+        writer.put(inspection(name))
+    wait_until(lambda: told == ["a", "b"])
+    assert synced == [] and kept(path) == {"a", "b"}, "whole before its row, on the disk after it"
+    ending = threading.Thread(target=writer.close)
+    ending.start()
+    time.sleep(0.05)
+    assert ending.is_alive()
+    go_on.set()
+    ending.join(5)
+    assert not ending.is_alive()
+    files = {str(file) for file in path.parent.rglob("*.png")}
+    day = next(path.parent.rglob("*.png")).parent
+    assert len(files) == 2 and {*files, str(day), str(day.parent)} <= {*synced}
+
+
+def test_a_disk_that_does_not_take_a_picture_is_said(
+    path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(number: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with JournalWriter(path, manifest, "toy", durability="full") as writer:
+        monkeypatch.setattr("qc.journal_images.os.fsync", broken)
+        writer.put(inspection("a"))
+    (event,) = Journal(path).events()
+    assert event.kind == "images not kept"
+    assert "the disk does not take the pictures: " in event.detail["why"]
+
+
+def test_a_kept_picture_is_not_compressed(path: Path, opened: Opened) -> None:
+    """Compressing took most of the time that a verdict waited for."""
+    plain = np.zeros((64, 64, 3), np.uint8)
+    with opened() as writer:
+        writer.put(inspection("a", image=plain))
+    file = next(path.parent.rglob("*.png"))
+    assert file.stat().st_size > plain.nbytes and (read_image(file) == plain).all()
+
+
+def test_a_folder_that_somebody_removed_costs_no_picture(path: Path, opened: Opened) -> None:
+    """The file of the next picture was open in it already."""
+    told: list[str] = []
+    with opened() as writer:
+        writer.on_written = lambda i: told.append(i.inspection_id)
+        writer.put(inspection("a"))
+        wait_until(lambda: told == ["a"] and [*path.parent.rglob("*.tmp")] != [])
+        shutil.rmtree(path.parent / "j-images")
+        writer.put(inspection("b"))
+    assert kept(path) == {"b"} and not [*path.parent.rglob("*.tmp")]
+    assert Journal(path).events() == []
+
+
+def test_the_next_day_has_its_own_folder(path: Path, opened: Opened) -> None:
+    today = utc_now()
+    with opened() as writer:
+        for n in range(3):
+            writer.put(inspection(f"i{n}", captured_at=today + timedelta(days=n)))
+            wait_until(lambda n=n: len(kept(path)) == n + 1)
+    assert len([*(path.parent / "j-images").iterdir()]) == 3
+    assert verify_journal(path, images=True).images == 3 and not [*path.parent.rglob("*.tmp")]

@@ -149,7 +149,7 @@ def test_a_running_line_is_told_by_commands(
     assert "write this one there to keep it" in told
     assert report["captured"] == sum(report[k] for k in ("ok", "ng", "review", "fault"))
     kinds = [e.kind for e in Journal(folder / "j" / "line.journal").events()]
-    assert kinds[:2] == ["swap", "rollback"]
+    assert kinds[:3] == ["start", "swap", "rollback"] and kinds[-1] == "stop"
     with pytest.raises(UsageError, match="no line writes this journal"):
         status(say, file)
 

@@ -188,7 +188,8 @@ def test_a_runtime_that_does_not_return_is_left_behind(
     assert (report.ok, report.ng, report.fault) == (2, 1, 1) and accounted(report, path)
     (fault,) = Journal(path).rows(verdicts=[Verdict.FAULT])
     assert fault.frame_id == "f0001" and "did not return for 0.1" in fault.reason
-    assert len(made) == 1 and [e.kind for e in Journal(path).events()] == ["judge restarted"]
+    kinds = [e.kind for e in Journal(path).events()]
+    assert len(made) == 1 and kinds == ["start", "judge restarted", "stop"]
 
 
 def test_a_runtime_that_cannot_be_made_anew_ends_the_line(

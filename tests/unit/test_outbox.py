@@ -7,14 +7,17 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_line import wait_until
+from toy_line import FirstPixel, Frames, frame, picture, seal, wait_until
 from toy_outbox import ACTIONS, Safe, Told, deliver, ids, journal_rows, outbox, put_aside
 
 from edge import outbox as module
+from edge.line import Line
 from edge.message import NeverTakenError
 from edge.outbox import Outbox
 from edge.progress import Place, Progress, progress_file
 from qc.errors import DataError, FaultError
+from qc.journal import JournalWriter
+from qc.types import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -278,3 +281,47 @@ def test_a_fault_of_the_connection_is_never_put_aside(path: Path) -> None:
     sink.poison = {}
     wait_until(lambda: len(sink.seen) == 20)
     assert box.close(2.0) == [] and put_aside(path, "a") == []
+
+
+class Flagged(Told):
+    verdicts = (Verdict.NG, Verdict.FAULT)
+
+
+def test_a_sink_is_told_of_the_verdicts_that_it_names_alone(tmp_path: Path) -> None:
+    """Rows that it does not want are passed, also many of them, and none twice."""
+    path = tmp_path / "new.journal"
+    journal_rows(path, ids(1, 300))
+    journal_rows(path, ["bad"], verdict=Verdict.NG)
+    journal_rows(path, ids(301, 303))
+    sink, all_of_them = Flagged(), Told()
+    assert deliver(path, a=sink, b=all_of_them) == []
+    assert sink.seen == ["bad"]
+    assert len(all_of_them.seen) == 304
+    progress = Progress(progress_file(path))
+    assert progress.place("a") == progress.place("b") == Place(304, "i00303")
+    progress.close()
+    journal_rows(path, [*ids(400, 600), *(f"late{n}" for n in range(3))], verdict=Verdict.FAULT)
+    again = Flagged()
+    assert deliver(path, a=again) == []
+    told = again.seen
+    assert told == [*ids(400, 600), "late0", "late1", "late2"], "more than are read at once"
+
+
+def test_a_sink_that_wants_nothing_of_it_is_up_to_date_while_the_line_runs(path: Path) -> None:
+    box = outbox(path, a=Flagged())
+    box.start()
+    wait_until(lambda: box.status()[0].waiting == 0)
+    assert box.status()[0].delivered == 0
+    assert box.close(2.0) == []
+
+
+def test_a_closed_journal_is_one_file_although_sinks_read_it(tmp_path: Path) -> None:
+    """The connection that sinks hold is closed before the writer's: SQLite then tidies up."""
+    bundle, path = seal(tmp_path / "toy.tflite"), tmp_path / "j.db"
+    sink = Told()
+    with JournalWriter(path, bundle.manifest, "toy 1.0") as journal:
+        frames = Frames([frame(n, picture()) for n in range(50)], delay_s=0.002)
+        Line(bundle, FirstPixel(), frames, journal, sinks={"a": sink}).run()
+    assert len(sink.seen) == 50
+    log = Path(f"{path}-wal")
+    assert not log.exists() or log.stat().st_size == 0, "all of it stands in the one file"

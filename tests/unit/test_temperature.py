@@ -78,3 +78,22 @@ def test_a_verdict_is_of_the_calibrated_score() -> None:
     assert found.verdict is Verdict.REVIEW
     assert found.defect_score == pytest.approx(0.4495, abs=1e-3)
     assert found.score == pytest.approx(calibrated(seen.score, warm, 0))
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_one_part_is_judged_by_the_same_bits_as_a_whole_split(independent: bool) -> None:
+    """Thresholds are set on arrays of scores and applied to one row at a time."""
+    score = np.random.default_rng(0).random((200, 4), np.float32)
+    score[0] = [0, 0, 0, 1]
+    spec = DecisionSpec(
+        ok_below={"a": 0.2, "b": 0.2, "c": 0.2},
+        ng_above={"a": 0.8, "b": 0.8, "c": 0.8},
+        max_escape=0.1,
+        max_overkill=0.1,
+        temperature=0.3,
+        independent=independent,
+    )
+    whole = calibrated(score, spec, 1)
+    assert whole.dtype == np.float32
+    for row, one in zip(whole, score, strict=True):
+        assert np.array_equal(row, calibrated(one, spec, 1))

@@ -24,7 +24,7 @@ from typing import Any
 
 from accuracy import read_rows
 from candidates import processor
-from peers_envs import ROOT, Environments, Missing, last_words
+from peers_envs import ROOT, Environments, last_words
 from peers_make import MODELS, SEED
 from peers_start import start
 from peers_training import training

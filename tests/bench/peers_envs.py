@@ -22,7 +22,7 @@ _SOURCE = ("pyproject.toml", "README.md", "LICENSE", "qc", "training", "export",
 _WORDS = 300
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """Something that the bench wanted is not to be had; the message says why."""
 
 
@@ -54,21 +54,21 @@ class Environments:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._tables: dict[str, dict[str, Any]] = tomllib.loads(PINS.read_text(encoding="utf-8"))
-        self._found: dict[str, Path | Missing] = {}
+        self._found: dict[str, Path | MissingError] = {}
 
     def python(self, name: str) -> Path:
         """The interpreter of an environment.
 
         Raises:
-            Missing: it cannot be made.
+            MissingError: it cannot be made.
         """
         if name not in self._found:
             try:
                 self._found[name] = self._make(name)
-            except Missing as error:
+            except MissingError as error:
                 self._found[name] = error
         found = self._found[name]
-        if isinstance(found, Missing):
+        if isinstance(found, MissingError):
             raise found
         return found
 
@@ -128,4 +128,4 @@ def _run(name: str, command: list[str]) -> None:
         text=True,
     )
     if done.returncode != 0:
-        raise Missing(f"environment {name}: {last_words(done.stdout)}")
+        raise MissingError(f"environment {name}: {last_words(done.stdout)}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from peers_envs import Environments, Missing, clean_environment, last_words
+from peers_envs import Environments, MissingError, clean_environment, last_words
 from peers_turns import say
 
 VERDICTS = ("OK", "NG", "REVIEW", "FAULT")
@@ -50,7 +50,7 @@ def started(command: list[str]) -> tuple[float, float, str]:
     """Start a program; seconds to its first verdict, MB at most, and the verdict.
 
     Raises:
-        Missing: it gave none.
+        MissingError: it gave none.
     """
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -70,7 +70,7 @@ def started(command: list[str]) -> tuple[float, float, str]:
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0 or not seconds:
-        raise Missing(last_words(said))
+        raise MissingError(last_words(said))
     return seconds, used.ru_maxrss / 1024, verdict
 
 
@@ -106,7 +106,7 @@ def start(
                 continue
             try:
                 seconds, mb, program.verdict = started(program.command())
-            except Missing as error:
+            except MissingError as error:
                 program.why_not = str(error)
                 say(f"without {program.name}: {error}")
                 continue

@@ -24,10 +24,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
-from peers_envs import ROOT, Missing, last_words
+from peers_envs import ROOT, MissingError, last_words
 from peers_make import MODELS, draw, recipe
 
 BATCH = 32
@@ -68,7 +69,7 @@ def steps_a_second(stamps: Sequence[Stamp], begin: float, end: float) -> float |
     """
     steps, seconds = 0, 0.0
     within = [stamp for stamp in stamps if begin <= stamp[1] <= end]
-    for (epoch, before), (other, after) in zip(within, within[1:], strict=False):
+    for (epoch, before), (other, after) in pairwise(within):
         if epoch == other:
             steps, seconds = steps + 1, seconds + after - before
     return steps / seconds if steps else None
@@ -107,10 +108,10 @@ class Trainer:
         try:
             stamp = self._come.get(timeout=patience_s)
         except queue.Empty:
-            raise Missing(f"no step for {patience_s:g} s") from None
+            raise MissingError(f"no step for {patience_s:g} s") from None
         if stamp is None:
             self._errors.seek(0)
-            raise Missing(last_words(self._errors.read()))
+            raise MissingError(last_words(self._errors.read()))
         self.stamps.append(stamp)
 
     def warm(self) -> None:
@@ -123,7 +124,7 @@ class Trainer:
         """Let it train for so long; steps a second.
 
         Raises:
-            Missing: it has ended.
+            MissingError: it has ended.
         """
         begin = time.monotonic()
         self._process.send_signal(signal.SIGCONT)
@@ -134,7 +135,7 @@ class Trainer:
                 self._take(0)
             rate = steps_a_second(self.stamps, begin, time.monotonic())
             if time.monotonic() - begin > WARM_S:
-                raise Missing(f"no two steps in {WARM_S:g} s")
+                raise MissingError(f"no two steps in {WARM_S:g} s")
         self._process.send_signal(signal.SIGSTOP)
         return rate
 
@@ -161,13 +162,13 @@ def measure(out: Path, key: dict[str, Any], augment: dict[str, Any], rounds: int
         try:
             for trainer in trainers.values():
                 trainer._process.send_signal(signal.SIGSTOP)
-            for side, trainer in trainers.items():
-                trainer._process.send_signal(signal.SIGCONT)
-                trainer.warm()
+            for side in trainers:
+                trainers[side]._process.send_signal(signal.SIGCONT)
+                trainers[side].warm()
             for number in range(rounds):
                 for side in sorted(names, reverse=bool(number % 2)):
                     rates[side].append(round(BATCH * trainers[side].turn(TURN_S), 2))
-        except Missing as error:
+        except MissingError as error:
             reasons[side] = str(error)
         finally:
             for trainer in trainers.values():

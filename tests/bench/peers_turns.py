@@ -7,7 +7,6 @@ why; the others go on.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import statistics
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from peers_envs import Missing, clean_environment, last_words
+from peers_envs import MissingError, clean_environment, last_words
 
 LOAD_S, ANSWER_S = 180.0, 120.0
 REST_S = 0.1
@@ -52,7 +51,7 @@ class Worker:
         variables: of its environment, beside the usual ones.
 
     Raises:
-        Missing: it ended, or did not answer.
+        MissingError: it ended, or did not answer.
     """
 
     def __init__(self, command: Sequence[str], variables: dict[str, str] | None = None) -> None:
@@ -69,7 +68,7 @@ class Worker:
         threading.Thread(target=self._read, daemon=True).start()
         try:
             self.facts = self._answer(LOAD_S)
-        except Missing:
+        except MissingError:
             self.close()
             raise
 
@@ -83,11 +82,11 @@ class Worker:
         try:
             line = self._answers.get(timeout=patience_s)
         except queue.Empty:
-            raise Missing(f"no answer for {patience_s:g} s") from None
+            raise MissingError(f"no answer for {patience_s:g} s") from None
         if not line:
             self._process.wait()
             self._errors.seek(0)
-            raise Missing(last_words(self._errors.read()))
+            raise MissingError(last_words(self._errors.read()))
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -95,7 +94,7 @@ class Worker:
         """Let it run for so many seconds; what it measured.
 
         Raises:
-            Missing: it ended, or did not answer.
+            MissingError: it ended, or did not answer.
         """
         assert self._process.stdin is not None
         try:
@@ -194,7 +193,7 @@ def _reason(entry: Entry) -> Iterator[None]:
     """Whatever a side fails with becomes its reason."""
     try:
         yield
-    except Missing as error:
+    except MissingError as error:
         entry.why_not = str(error)
     except Exception as error:  # noqa: BLE001 - a peer's failure never stops the bench
         entry.why_not = f"{type(error).__name__}: {error}"
@@ -211,7 +210,7 @@ def once(target: Path, command: Callable[[Path], list[str]], patience_s: float =
         patience_s: it may take so long.
 
     Raises:
-        Missing: the command failed or took too long.
+        MissingError: the command failed or took too long.
     """
     if target.is_file():
         return target
@@ -228,10 +227,10 @@ def once(target: Path, command: Callable[[Path], list[str]], patience_s: float =
             timeout=patience_s,
         )
     except subprocess.TimeoutExpired:
-        raise Missing(f"{target.name} was not made in {patience_s:g} s") from None
+        raise MissingError(f"{target.name} was not made in {patience_s:g} s") from None
     if done.returncode != 0 or not partial.is_file():
-        raise Missing(f"{target.name}: {last_words(done.stdout)}")
+        raise MissingError(f"{target.name}: {last_words(done.stdout)}")
     if target.suffix == ".xml":  # its weights lie beside it
-        os.replace(partial.with_suffix(".bin"), target.with_suffix(".bin"))
+        partial.with_suffix(".bin").replace(target.with_suffix(".bin"))
     partial.replace(target)
     return target

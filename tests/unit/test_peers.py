@@ -39,11 +39,11 @@ def _side(name: str, *arguments: str) -> Any:
 
 
 def test_sides_take_turns_and_one_that_fails_stops_no_other() -> None:
-    from peers_envs import Missing
+    from peers_envs import MissingError
     from peers_turns import Side, heat
 
     def refuses() -> list[str]:
-        raise Missing("environment x: ERROR: no such package")
+        raise MissingError("environment x: ERROR: no such package")
 
     first, dead, absent = heat(
         [_side("whole", "works", "2"), _side("dead", "dies", "1"), Side("absent", "x", refuses)],
@@ -62,10 +62,10 @@ def test_sides_take_turns_and_one_that_fails_stops_no_other() -> None:
 
 
 def test_a_side_that_never_loads_says_its_last_words() -> None:
-    from peers_envs import Missing
+    from peers_envs import MissingError
     from peers_turns import Worker
 
-    with pytest.raises(Missing, match="ImportError: no such runtime"):
+    with pytest.raises(MissingError, match="ImportError: no such runtime"):
         Worker([sys.executable, "-c", "raise ImportError('no such runtime')"])
 
 
@@ -81,7 +81,7 @@ def test_last_words_are_the_error_and_not_too_long() -> None:
 
 
 def test_a_model_is_made_once_and_a_failure_says_why(tmp_path: Path) -> None:
-    from peers_envs import Missing
+    from peers_envs import MissingError
     from peers_turns import once
 
     def write(text: str) -> Any:
@@ -91,7 +91,7 @@ def test_a_model_is_made_once_and_a_failure_says_why(tmp_path: Path) -> None:
     target = tmp_path / "a" / "model.onnx"
     assert once(target, write("first")).read_text() == "first"
     assert once(target, write("second")).read_text() == "first"
-    with pytest.raises(Missing, match="other.onnx: ValueError: not convertible"):
+    with pytest.raises(MissingError, match=r"other\.onnx: ValueError: not convertible"):
         broken = "raise ValueError('not convertible')"
         once(tmp_path / "other.onnx", lambda to: [sys.executable, "-c", broken])
 

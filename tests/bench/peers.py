@@ -16,7 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -52,10 +52,11 @@ class Bench:
     Args:
         out: folder of everything that is made.
         rounds: turns of each side.
+        sizes: pixels of the side of the models' inputs.
     """
 
-    def __init__(self, out: Path, rounds: int) -> None:
-        self.out, self.rounds = out.resolve(), rounds
+    def __init__(self, out: Path, rounds: int, sizes: Sequence[int] = SIZES) -> None:
+        self.out, self.rounds, self.sizes = out.resolve(), rounds, tuple(sizes)
         self.models = self.out / "models"
         self.environments = Environments(self.out / "envs")
 
@@ -70,13 +71,15 @@ class Bench:
             sys.exit(f"this project's own models cannot be made: {last_words(done.stdout)}")
 
     def worker(
-        self, environment: str, kind: str, size: int, threads: int, model: Callable[[], Path]
+        self, environment: str | None, kind: str, size: int, threads: int, model: Callable[[], Path]
     ) -> list[str]:
-        """The command of a side; makes its environment and model first."""
-        python = str(self.environments.python(environment))
+        """The command of a side; makes its environment and model first. None: this environment."""
+        python = ["env", f"PYTHONPATH={ROOT}", sys.executable]
+        if environment is not None:
+            python = [str(self.environments.python(environment))]
         images = str(self.models / f"images-{size}.npy")
         script = str(HERE / "peers_worker.py")
-        return [python, "-P", script, kind, str(model()), images, str(threads)]
+        return [*python, "-P", script, kind, str(model()), images, str(threads)]
 
     def own(self, name: str, size: int) -> Path:
         """The folder of one of this project's models."""
@@ -113,7 +116,7 @@ class Bench:
             Side(
                 TITLES[name],
                 "ours",
-                partial(side, "edge", "bundle", model=partial(self._bundle, name, size)),
+                partial(side, "edge", "bundle", model=partial(self.file, name, size)),
             )
             for name in MODELS
         ]
@@ -134,19 +137,16 @@ class Bench:
                 )
         return heat(sides, self.rounds, SECONDS)
 
-    def _bundle(self, name: str, size: int, file: str = "bundle.tflite") -> Path:
+    def file(self, name: str, size: int, file: str = "bundle.tflite") -> Path:
+        """A file of one of this project's models."""
         return self.own(name, size) / file
 
     def maps(self, name: str, size: int, threads: int) -> list[dict[str, Any]]:
         """A map for each picture, and what it costs beside the score alone."""
         side = partial(self.worker, size=size, threads=threads)
-        bundle = partial(self._bundle, name, size)
-        alone = partial(self._bundle, name, size, "score.tflite")
-        kept = partial(self._bundle, name, size, "model.keras")
-
-        def gradcam() -> list[str]:
-            command = side("edge", "gradcam", model=kept)
-            return ["env", f"PYTHONPATH={ROOT}", sys.executable, *command[2:]]
+        bundle = partial(self.file, name, size)
+        alone = partial(self.file, name, size, "score.tflite")
+        kept = partial(self.file, name, size, "model.keras")
 
         return heat(
             [
@@ -156,7 +156,7 @@ class Bench:
                     partial(side, "edge", "bundle", model=bundle),
                 ),
                 Side("score alone", "alone", partial(side, "edge", "bundle", model=alone)),
-                Side("Grad-CAM in Keras", "gradcam", gradcam),
+                Side("Grad-CAM in Keras", "gradcam", partial(side, None, "gradcam", model=kept)),
                 Side("occlusion", "occlusion", partial(side, "edge", "occlusion", model=bundle)),
             ],
             self.rounds,
@@ -171,27 +171,27 @@ Job = tuple[dict[str, Any], Callable[[], dict[str, Any]]]
 def jobs(bench: Bench, part: str) -> Iterator[Job]:
     """The rows of a part."""
     if part == "latency":
-        for size in SIZES:
+        for size in bench.sizes:
             for threads in THREADS:
                 key = {"part": part, "size": size, "threads": threads}
                 yield key, partial(_entries, bench, size, partial(bench.latency, size, threads))
     elif part == "maps":
         for name in MODELS:
-            key = {"part": part, "model": name, "size": SIZES[0], "threads": 1}
-            measure = partial(bench.maps, name, SIZES[0], 1)
-            yield key, partial(_entries, bench, SIZES[0], measure)
+            key = {"part": part, "model": name, "size": bench.sizes[0], "threads": 1}
+            measure = partial(bench.maps, name, bench.sizes[0], 1)
+            yield key, partial(_entries, bench, bench.sizes[0], measure)
     elif part == "training":
         for key, measure in training(bench.models, bench.rounds):
             yield {"part": part, **key}, measure
     else:
-        bundle = bench._bundle("cnn", SIZES[0])
+        bundle = bench.file("cnn", bench.sizes[0])
 
         def cold() -> dict[str, Any]:
-            bench.make_own(SIZES[0])
+            bench.make_own(bench.sizes[0])
             picture = sorted((bench.models / "parts" / "good").glob("lot09*.png"))[0]
             return start(bench.environments, bundle, picture, bench.rounds)
 
-        yield {"part": part, "model": "cnn", "size": SIZES[0]}, cold
+        yield {"part": part, "model": "cnn", "size": bench.sizes[0]}, cold
 
 
 PARTS = ("latency", "maps", "training", "start")
@@ -250,10 +250,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=9, help="turns of each side")
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="of the inputs")
     parser.add_argument("--again", action="store_true", help="make rows again that are there")
     told = parser.parse_args()
     told.out.mkdir(parents=True, exist_ok=True)
-    bench = Bench(told.out, told.rounds)
+    bench = Bench(told.out, told.rounds, told.sizes)
     for part in told.only:
         keep(told.out / "rows.jsonl", jobs(bench, part), again=told.again)
 

@@ -214,6 +214,20 @@ def once(target: Path, command: Callable[[Path], list[str]], patience_s: float =
     """
     if target.is_file():
         return target
+    if target in _FAILED:
+        raise MissingError(_FAILED[target])
+    try:
+        return _make(target, command, patience_s)
+    except MissingError as error:
+        _FAILED[target] = str(error)
+        raise
+
+
+_FAILED: dict[Path, str] = {}
+"""What could not be made, and why: it is not tried again by this process."""
+
+
+def _make(target: Path, command: Callable[[Path], list[str]], patience_s: float) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"partial-{target.name}")
     say(f"making {target.name}")

@@ -27,7 +27,7 @@ def for_onnxruntime(saved: Path, pictures: np.ndarray, out: Path) -> None:
         exact, prepared = Path(name) / "model.onnx", Path(name) / "prepared.onnx"
         convert = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(saved)]
         subprocess.run([*convert, "--opset", "17", "--output", str(exact)], check=True)
-        quant_pre_process(str(exact), str(prepared))
+        quant_pre_process(str(exact), str(prepared), skip_symbolic_shape=True)
         session = onnxruntime.InferenceSession(str(prepared), providers=["CPUExecutionProvider"])
         image = session.get_inputs()[0].name
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint docs bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates clean
+.PHONY: help setup demo test lint docs bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates bench-peers bench-scaling clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -65,6 +65,16 @@ bench-candidates: setup ## What each scheme costs and keeps, six runs, two targe
 	$(MAKE_CANDIDATES)
 	$(MAKE_CANDIDATES) --variants flagship --targets cpu --calibration 16 32 128 512
 	$(BIN)/python tests/bench/candidates_table.py $(CANDIDATES) bench-candidates/rows.jsonl
+
+PEERS := bench-peers
+
+bench-peers: setup ## Beside anomalib, ONNX Runtime, OpenVINO, Grad-CAM, plain fit and TensorFlow (ONLY="latency maps training start", AGAIN=1; 7 GB of environments, then 20 minutes)
+	$(BIN)/python tests/bench/peers.py $(PEERS) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
+	$(BIN)/python tests/bench/peers_table.py $(PEERS)/rows.jsonl
+
+bench-scaling: setup ## The line by threads, size of the pictures and sources (ONLY="threads size sources", AGAIN=1; ten minutes)
+	$(BIN)/python tests/bench/scaling.py $(PEERS) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
+	$(BIN)/python tests/bench/scaling_table.py $(PEERS)/scaling.jsonl --plots $(PEERS)
 
 clean: ## Remove what was made, but no run and no journal
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

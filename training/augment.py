@@ -115,6 +115,29 @@ class UnevenLight(A.ImageOnlyTransform):
         return np.asarray(cv2.multiply(img, cv2.merge([light] * 3), dtype=cv2.CV_8U))
 
 
+class Defocus(A.Defocus):
+    """The library's defocus without the weights of its kernel that change nothing.
+
+    Its kernel has 17 x 17 weights for any radius up to 8, most of them nothing and some of them
+    denormal, with which a processor is slow: at a radius of 3 this takes an eighth of the time.
+    """
+
+    def apply(self, img: np.ndarray, radius: int, alias_blur: float, **params: Any) -> np.ndarray:
+        """The picture through the disc of a radius, in pixels."""
+        across = np.arange(-max(8, radius), max(8, radius) + 1)
+        disc = (across**2 + across[:, None] ** 2 <= radius**2).astype(np.float32)
+        size = 3 if radius <= 8 else 5
+        kernel = cv2.GaussianBlur(disc / disc.sum(), (size, size), sigmaX=alias_blur)
+        kernel[kernel < _NO_WEIGHT] = 0
+        used = np.flatnonzero(kernel.any(axis=0))
+        kernel = kernel[used[0] : used[-1] + 1, used[0] : used[-1] + 1]
+        return np.asarray(cv2.filter2D(img, -1, kernel))
+
+
+_NO_WEIGHT = 1e-6
+"""A weight that moves no grey level: 361 of these change it by less than a tenth."""
+
+
 def make_augmentation(table: AugmentTable, colour: Literal["rgb", "grey"] = "rgb") -> A.Compose:
     """The recipe's augmentation for an image `(H, W, 3)` uint8 and its mask `(H, W)` uint8.
 
@@ -155,7 +178,7 @@ def _light(table: AugmentTable) -> Iterator[A.BasicTransform]:
 
 def _camera(table: AugmentTable, colour: str) -> Iterator[A.BasicTransform]:
     if table.defocus:
-        yield A.Defocus(radius=(1, table.defocus), p=_SELDOM)
+        yield Defocus(radius=(1, table.defocus), p=_SELDOM)
     if table.motion_blur:
         longest = table.motion_blur - 1 + table.motion_blur % 2  # a kernel has a middle
         # to both sides alike: else the picture would leave its mask

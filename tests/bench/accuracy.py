@@ -131,7 +131,12 @@ def toml(name: str, key: dict[str, Any], dealt: Dealt, export: dict[str, Any] = 
         "export": export,
         "decision": {"max_escape": 0.05, "max_overkill": 0.05},
     }
-    lines = [f'name = "{name}"', f"seed = {key['seed']}"]
+    return tables_of(name, key["seed"], tables)
+
+
+def tables_of(name: str, seed: int, tables: dict[str, dict[str, Any]]) -> str:
+    """A recipe of these tables, as TOML."""
+    lines = [f'name = "{name}"', f"seed = {seed}"]
     for table, values in tables.items():
         lines += ["", f"[{table}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates clean
+.PHONY: help setup demo test coverage mutation audit lint bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,6 +21,36 @@ demo: setup ## Draw parts, train, export, inspect, show: the main job on parts i
 
 test: setup ## All tests, a process for each core
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+coverage: setup ## All tests with coverage of qc and edge, processes too; fails below 90 % (half as long again as test)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist loadgroup
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='qc/*' --format=total
+	$(BIN)/coverage report --include='edge/*' --format=total
+	$(BIN)/coverage report
+
+MUTATION := .mutation
+
+mutation: setup ## Mutants of the policy, the figures and the bundle against their tests (20 minutes)
+	tests/mutation/run.sh $(BIN)/python $(MUTATION)
+
+AUDIT := .audit
+TOOLS := $(AUDIT)/tools/bin
+
+$(AUDIT)/tools/.ready: tests/audit/requirements.txt
+	$(PYTHON) -m venv $(AUDIT)/tools
+	$(TOOLS)/pip install --quiet --disable-pip-version-check -r tests/audit/requirements.txt
+	@touch $@
+
+$(AUDIT)/edge/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(AUDIT)/edge
+	$(AUDIT)/edge/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[edge]'
+	@touch $@
+
+audit: setup $(AUDIT)/tools/.ready $(AUDIT)/edge/.ready ## Known vulnerabilities, and bills of materials in audit-out (exit 3 where the service is silent)
+	$(TOOLS)/python tests/audit/audit.py --out audit-out --constraints constraints.txt \
+		--environment edge=$(AUDIT)/edge/bin/python --environment all=$(BIN)/python
 
 lint: setup ## ruff, mypy and the boundary tests
 	$(BIN)/ruff check .
@@ -64,4 +94,4 @@ bench-candidates: setup ## What each scheme costs and keeps, six runs, two targe
 	$(BIN)/python tests/bench/candidates_table.py $(CANDIDATES) bench-candidates/rows.jsonl
 
 clean: ## Remove what was made, but no run and no journal
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(AUDIT) $(MUTATION) audit-out build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

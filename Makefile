@@ -32,8 +32,17 @@ coverage: setup ## All tests with coverage of qc and edge, processes too; fails 
 
 MUTATION := .mutation
 
-mutation: setup ## Mutants of the policy, the figures and the bundle against their tests (20 minutes)
-	tests/mutation/run.sh $(BIN)/python $(MUTATION)
+$(MUTATION)/.ready: $(READY) tests/mutation/requirements.txt
+	$(PYTHON) -m venv --clear $(MUTATION)
+	$(MUTATION)/bin/pip install --quiet --disable-pip-version-check -r tests/mutation/requirements.txt
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		>$$($(MUTATION)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth
+	@touch $@
+
+mutation: setup $(MUTATION)/.ready ## Mutants of the policy, the figures and the bundle against their tests (ten minutes)
+	rm -rf mutants
+	$(MUTATION)/bin/mutmut run
+	$(MUTATION)/bin/python tests/mutation/survivors.py mutants docs/mutation.md
 
 AUDIT := .audit
 TOOLS := $(AUDIT)/tools/bin
@@ -94,4 +103,4 @@ bench-candidates: setup ## What each scheme costs and keeps, six runs, two targe
 	$(BIN)/python tests/bench/candidates_table.py $(CANDIDATES) bench-candidates/rows.jsonl
 
 clean: ## Remove what was made, but no run and no journal
-	rm -rf $(VENV) $(AUDIT) $(MUTATION) audit-out build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(AUDIT) $(MUTATION) audit-out mutants build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -226,10 +226,8 @@ def test_every_member_is_stored_with_the_same_date(file: Path) -> None:
 def test_labels_and_report_are_as_they_were_given(tmp_path: Path) -> None:
     golden = Golden(np.zeros((0, 4, 4, 3), np.uint8), np.zeros((0, 3), np.float32), None, ())
     path = tmp_path / "toy.tflite"
-    given = facts() | {"attention": None}
-    made = write_bundle(
-        path, model=MODEL, golden=golden, report={"b": 1, "a": "\u00e9"}, facts=given
-    )
+    given, report = facts() | {"attention": None}, {"b": 1, "a": "\u00e9"}
+    made = write_bundle(path, model=MODEL, golden=golden, report=report, facts=given)
     opened = open_bundle(path)
     assert opened.manifest == made and opened.report == report
     assert opened.members["labels.txt"] == b"good\nscratch\ndent\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 
@@ -38,13 +36,35 @@ def test_the_upper_bound_solves_its_tail(
     assert metrics.upper_bound(count, n, confidence) == pytest.approx(bound, rel=1e-9)
 
 
-def test_without_a_seed_all_intervals_take_the_same_draws() -> None:
-    """Two models are compared pair by pair: one seed for all."""
-    for name in ("group_draws", "auroc_draws", "auroc_interval", "mean_interval", "share_interval"):
-        assert inspect.signature(getattr(metrics, name)).parameters["seed"].default == 0
+def test_without_a_seed_all_take_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models are compared pair by pair: the seed is 0 wherever none is told."""
     assert metrics.BOOTSTRAPS == 1000
-    default = inspect.signature(metrics.expected_calibration_error).parameters["bins"].default
-    assert default == 15, "Guo et al. take 15"
+    monkeypatch.setattr(metrics, "BOOTSTRAPS", 50)
+    rng = np.random.default_rng(2)
+    is_defect, score = rng.random(40) < 0.5, rng.random(40)
+    groups = [str(i % 9) for i in range(40)]
+    np.testing.assert_array_equal(metrics.group_draws(9), metrics.group_draws(9, 0))
+    draws = metrics.auroc_draws(is_defect, score, groups)
+    np.testing.assert_array_equal(draws, metrics.auroc_draws(is_defect, score, groups, 0))
+    for interval, values in (
+        (metrics.mean_interval, score),
+        (metrics.share_interval, is_defect),
+    ):
+        assert interval(values, groups) == interval(values, groups, 0)
+        assert interval(values, groups) != interval(values, groups, 1)
+
+
+def test_calibration_has_15_bins_as_the_paper() -> None:
+    """Confidences at the border of two of 15 bins: 8/15 belongs to the upper one.
+
+    Together with 0.55, right and wrong would make up for each other.
+    """
+    score = np.array([[8 / 15 - 0.01, 7 / 15 + 0.01], [0.55, 0.45]])
+    found = metrics.expected_calibration_error(score, np.array([0, 1]))
+    assert found == pytest.approx((1 - (8 / 15 - 0.01)) / 2 + 0.55 / 2)
+    wide = np.array([[0.99, 0.01], [14 / 15 + 0.001, 1 / 15 - 0.001]])  # both in the last bin
+    found = metrics.expected_calibration_error(wide, np.array([0, 1]))
+    assert found == pytest.approx((0.99 + 14 / 15 + 0.001) / 2 - 0.5)
 
 
 # classes
@@ -108,14 +128,15 @@ def test_the_interval_of_pointing_is_that_of_the_groups() -> None:
     assert alone is not None and 0 < alone[0] < 0.5 < alone[1] < 1
 
 
-def test_a_map_without_evidence_counts_as_nought_in_the_mean() -> None:
-    """One map has little evidence, all inside; the other has none: (1 + 0) / 2."""
-    maps = np.array([[[0.5, 0], [0, 0]], [[-1, -1], [-1, -1]]], np.float32)
-    masks = np.stack([_mask((2, 2), (0, 0))] * 2)
-    for _ in range(20):  # memory that was never written differs from call to call
-        junk = np.full(64, 7.0, np.float32)
-        del junk
-        assert localisation(maps, masks)["energy_in_mask"] == 0.5
+def test_maps_without_evidence_count_as_nought_in_the_mean() -> None:
+    """Of 200 maps one has evidence, a little and all inside: 1 / 200."""
+    maps = np.full((200, 2, 2), -1, np.float32)
+    maps[7] = [[0.5, 0], [0, 0]]
+    masks = np.tile(_mask((2, 2), (0, 0)), (200, 1, 1))
+    # numpy hands out such small pieces of memory again: what is not written holds a 7
+    left = [np.full(200, 7, np.float32) for _ in range(20)]
+    del left
+    assert metrics._share_inside(np.maximum(maps, 0), masks) == pytest.approx(1 / 200)
 
 
 # the area under the overlap
@@ -161,3 +182,10 @@ def test_an_image_that_is_all_defect_has_no_rate_and_one_pixel_of_background_has
     all_but_one[0, 0, 0] = False
     found = localisation(all_but_one.astype(np.float32), all_but_one)["aupro"]
     assert found == pytest.approx(1.0)
+
+
+def test_a_region_that_is_found_late_loses_its_share() -> None:
+    """Found once a tenth of the background is above it: 20 of the 30 percent are left."""
+    background = [i / 1000 for i in range(1000)]
+    assert _areas(background, [0.9]) == pytest.approx(2 / 3, abs=0.01)
+    assert _areas(background, [0.95, 0.75]) == pytest.approx((0.2 * 0.5 + 0.05) / 0.3, abs=0.01)

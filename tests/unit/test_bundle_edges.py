@@ -288,3 +288,10 @@ def test_a_map_that_the_manifest_has_must_be_in_golden(tmp_path: Path, whole: by
     arrays = {key: value for key, value in _GOOD.items() if key != "attention"}
     found = opened(resealed(whole, lambda m: m.update({"golden.npz": npz(**arrays)})), tmp_path)
     assert isinstance(found, BundleError) and "do not fit the manifest" in found.message
+
+
+def test_what_does_not_fit_is_told_by_its_shapes(tmp_path: Path, whole: bytes) -> None:
+    arrays = _GOOD | {"verdicts": np.array(["OK"])}
+    found = opened(resealed(whole, lambda m: m.update({"golden.npz": npz(**arrays)})), tmp_path)
+    assert isinstance(found, BundleError)
+    assert found.message.endswith("manifest: [(2, 4, 4, 3), (2, 3), 1, (2, 2, 2, 3)]")

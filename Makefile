@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint docs bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates bench-peers bench-scaling clean
+.PHONY: help setup demo test coverage mutation audit lint docs bench-tiles bench-input bench-audit bench-journal bench-line bench-station bench-accuracy bench-candidates bench-peers bench-scaling clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,6 +21,45 @@ demo: setup ## Draw parts, train, export, inspect, show: the main job on parts i
 
 test: setup ## All tests, a process for each core
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+coverage: setup ## All tests with coverage of qc and edge, processes too; fails below 90 % (half as long again as test)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist loadgroup
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='qc/*' --format=total
+	$(BIN)/coverage report --include='edge/*' --format=total
+	$(BIN)/coverage report
+
+MUTATION := .mutation
+
+$(MUTATION)/.ready: $(READY) tests/mutation/requirements.txt
+	$(PYTHON) -m venv --clear $(MUTATION)
+	$(MUTATION)/bin/pip install --quiet --disable-pip-version-check -r tests/mutation/requirements.txt
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		>$$($(MUTATION)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tested.pth
+	@touch $@
+
+mutation: setup $(MUTATION)/.ready ## Mutants of the policy, the figures and the bundle against their tests (ten minutes)
+	rm -rf mutants
+	$(MUTATION)/bin/mutmut run
+	$(MUTATION)/bin/python tests/mutation/survivors.py mutants docs/mutation.md
+
+AUDIT := .audit
+TOOLS := $(AUDIT)/tools/bin
+
+$(AUDIT)/tools/.ready: tests/audit/requirements.txt
+	$(PYTHON) -m venv $(AUDIT)/tools
+	$(TOOLS)/pip install --quiet --disable-pip-version-check -r tests/audit/requirements.txt
+	@touch $@
+
+$(AUDIT)/edge/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(AUDIT)/edge
+	$(AUDIT)/edge/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[edge]'
+	@touch $@
+
+audit: setup $(AUDIT)/tools/.ready $(AUDIT)/edge/.ready ## Known vulnerabilities, and bills of materials in audit-out (exit 3 where the service is silent)
+	$(TOOLS)/python tests/audit/audit.py --out audit-out --constraints constraints.txt \
+		--environment edge=$(AUDIT)/edge/bin/python --environment all=$(BIN)/python
 
 lint: setup ## ruff, mypy and the boundary tests
 	$(BIN)/ruff check .
@@ -77,4 +116,4 @@ bench-scaling: setup ## The line by threads, size of the pictures and sources (O
 	$(BIN)/python tests/bench/scaling_table.py $(PEERS)/scaling.jsonl --plots $(PEERS)
 
 clean: ## Remove what was made, but no run and no journal
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(AUDIT) $(MUTATION) audit-out mutants build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -11,6 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from contextlib import suppress
@@ -29,6 +32,11 @@ MAX_BYTES = 256 * 1024 * 1024
 _PARTS = ("manifest.json", *SEALED_PARTS[1:])
 _SIGNATURE = "signature"
 _COMMENT = b"attention-qc sha256:"
+_DAMAGE = (  # what zipfile, json and numpy raise on damaged bytes
+    *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError),
+    *(AttributeError, SyntaxError, MemoryError, struct.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,11 @@ class Golden:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Golden:
-        """Read back what `to_bytes` wrote."""
+        """Read back what `to_bytes` wrote; damaged bytes raise one of many errors of numpy."""
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(i.file_size for i in archive.infolist())
+        if unpacked > MAX_BYTES:
+            raise ValueError(f"golden.npz unpacks to {unpacked} bytes, more than {MAX_BYTES}")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return cls(
                 images=arrays["images"],
@@ -187,6 +199,33 @@ def _seal(path: Path, model: bytes, members: dict[str, bytes]) -> None:
         raise FaultError("the bundle cannot be written", where=path, found=error) from error
 
 
+def _fits(golden: Golden, manifest: Manifest) -> None:
+    """Refuse golden inputs that the replay could not compare; raises ValueError."""
+    n, k = len(golden.images), len(manifest.classes)
+    size_hw = manifest.preprocess.size_hw
+    attention = golden.attention
+    fits = (
+        golden.images.dtype == np.uint8
+        and golden.images.shape == (n, *size_hw, 3)
+        and golden.score.dtype == np.float32
+        and golden.score.shape == (n, k)
+        and len(golden.verdicts) == n
+        and (attention is None) == (manifest.attention is None)
+        and (
+            attention is None
+            or (
+                attention.dtype == np.float32
+                and attention.ndim == 4
+                and (len(attention), attention.shape[3]) == (n, k)
+            )
+        )
+    )
+    if not fits:
+        shapes = [golden.images.shape, golden.score.shape, len(golden.verdicts)]
+        shapes += [] if attention is None else [attention.shape]
+        raise ValueError(f"golden inputs and outputs do not fit the manifest: {shapes}")
+
+
 def _members(path: Path, data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -202,7 +241,7 @@ def _members(path: Path, data: bytes) -> dict[str, bytes]:
             if sum(i.file_size for i in infos) > MAX_BYTES:
                 raise BundleError("the bundle unpacks to too much", where=path, expected=MAX_BYTES)
             return {i.filename: archive.read(i) for i in infos}
-    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise BundleError(
             "not a bundle, or a truncated one",
             where=path,
@@ -258,7 +297,7 @@ def open_bundle(path: Path) -> Bundle:
                 "the bundle has another schema", where=path, expected=SCHEMA_VERSION, found=version
             )
         manifest = Manifest.model_validate(raw)
-    except ValueError as error:  # a ValidationError and a JSONDecodeError are one
+    except (ValueError, RecursionError) as error:  # a ValidationError is a ValueError
         raise BundleError("the manifest is not valid", where=path, found=error) from error
     model = data[: manifest.model_bytes]
     found = {k: _sha256(v) for k, v in members.items() if k != "manifest.json"}
@@ -275,8 +314,9 @@ def open_bundle(path: Path) -> Bundle:
         raise BundleError("the manifest does not match its bundle id", where=path)
     try:
         golden = Golden.from_bytes(members["golden.npz"])
+        _fits(golden, manifest)
         report = json.loads(members["report.json"])
-    except (ValueError, KeyError, OSError) as error:
+    except _DAMAGE as error:
         raise BundleError("a part of the bundle is not valid", where=path, found=error) from error
     signature = _signature(path, members.get(_SIGNATURE))
     return Bundle(path, manifest, model, golden, report, signature, members)

@@ -29,7 +29,7 @@ _MOST_DEFLATED = 1040  # bytes that one byte of deflate can stand for: 1032, and
 _SPARE_BYTES = 65536  # beside twice the pixels: no deflate wastes more
 
 _MAX_SCANS = 100  # of a progressive JPEG; each costs a pass over the whole picture
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_MARKER = re.compile(rb"\xff([^\x00\xff])")  # fill bytes before it need no pattern of their own
 _AFTER_SCAN = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _BARE_MARKERS = frozenset([0x01, *range(0xD0, 0xD8)])
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

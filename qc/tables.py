@@ -6,6 +6,8 @@ is never substituted.
 
 from __future__ import annotations
 
+import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,12 @@ from qc.errors import RecipeError, nearest
 
 M = TypeVar("M", bound=BaseModel)
 
+MAX_BYTES = 256 * 1024
+"""A file that a person wrote is shorter; more of any file is not read."""
+
+_DEEP_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){50}""")
+"""The parser takes a time that grows with the square of the parts of a key."""
+
 
 class Table(BaseModel):
     """One table of a TOML file: frozen, and an unknown key is an error."""
@@ -24,18 +32,42 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Short(reprlib.Repr):
+    """A value in a few words, whatever it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 200
+        self.maxlist = self.maxtuple = self.maxdict = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if abs(x) < 10**200 else "a number of over 200 digits"
+
+
+_SHORT = _Short()
+
+
 def read_toml(path: Path, model: type[M]) -> M:
     """Read a TOML file into a pydantic model that forbids unknown keys.
 
     Raises:
-        RecipeError: not readable, not TOML, an unknown key (the nearest legal one is named), or a
-            value that is not legal; all of them are listed.
+        RecipeError: not readable, too long, not TOML, an unknown key (the nearest legal one is
+            named), or a value that is not legal; all of them are listed.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise RecipeError("the file cannot be read", where=path, found=error.strerror) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(data) > MAX_BYTES:
+        expected = f"at most {MAX_BYTES} bytes"
+        raise RecipeError("the file is too long", where=path, expected=expected, found="more")
+    try:
+        text = data.decode()
+        if _DEEP_KEY.search(text):
+            raise RecipeError("the file has a key of more than 50 parts", where=path)
+        raw = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is a ValueError
         raise RecipeError(f"the file is not TOML ({error})", where=path) from error
     return read_table(raw, model, path)
 
@@ -70,7 +102,7 @@ def _line(model: type[BaseModel], error: dict[str, Any], prefix: str) -> str:
         return f"unknown key '{key}'" + (f", did you mean '{near}'?" if near else "")
     if error["type"] == "missing":
         return f"key '{key}' is missing"
-    return f"key '{key}': {error['msg']}, found {error['input']!r}"
+    return f"key '{key}': {error['msg']}, found {_SHORT.repr(error['input'])}"
 
 
 def _legal(model: type[BaseModel], keys: list[str]) -> list[str]:

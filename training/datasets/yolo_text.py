@@ -15,6 +15,7 @@ Source: the Ultralytics dataset format, docs.ultralytics.com/datasets.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,9 @@ def _names(file: Path) -> dict[int, str]:
         content = yaml.safe_load(file.read_bytes())
     except OSError as error:
         raise DataError(f"{NAMES_FILE} cannot be read ({error.strerror})", where=file) from error
+    except (LookupError, AttributeError) as error:  # PyYAML's own constructors fail on them
+        what = f"{NAMES_FILE} has a tag that its text does not fit, such as !!bool maybe"
+        raise DataError(what, where=file) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         words = " ".join(str(error).split())
         raise DataError(f"{NAMES_FILE} is not readable YAML ({words})", where=file) from error
@@ -136,7 +140,7 @@ def _names(file: Path) -> dict[int, str]:
             f"{NAMES_FILE} has no class names",
             where=file,
             expected="names: a list of texts, or texts by their number",
-            found=type(names).__name__ if not names else repr(names)[:80],
+            found=type(names).__name__ if not names else reprlib.repr(names)[:80],
         )
     return {number: name.strip() for number, name in names.items()}
 

@@ -277,6 +277,7 @@ class JournalWriter:
         try:
             while batch := self._take():
                 self._write(batch)
+                self._let_go(batch)
             self._keeper.close()
             self._write([])  # what its end brought to light
         except BaseException as error:  # noqa: BLE001 - handed to every later put() and close()
@@ -303,9 +304,14 @@ class JournalWriter:
             while not self._queue and not self._closing:
                 self._changed.wait()
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            self._bytes -= sum(_bytes_of(entry) for entry in batch)
             self._changed.notify_all()
             return batch
+
+    def _let_go(self, batch: list[_Waiting]) -> None:
+        """Count the pictures of a batch no longer: only now nothing holds them."""
+        with self._changed:
+            self._bytes -= sum(_bytes_of(entry) for entry in batch)
+            self._changed.notify_all()
 
     def _write(self, batch: list[_Waiting]) -> None:
         """Images, then rows; where one entry fails, those before it are still committed."""

@@ -307,11 +307,26 @@ def test_a_disk_that_does_not_take_a_picture_is_said(
 
 def test_a_kept_picture_is_not_compressed(path: Path, opened: Opened) -> None:
     """Compressing took most of the time that a verdict waited for."""
-    plain = np.zeros((64, 64, 3), np.uint8)
+    plain = np.full((64, 64, 3), (10, 20, 30), np.uint8)
     with opened() as writer:
         writer.put(inspection("a", image=plain))
     file = next(path.parent.rglob("*.png"))
     assert file.stat().st_size > plain.nbytes and (read_image(file) == plain).all()
+
+
+def test_a_grey_picture_is_kept_as_one_channel_and_read_as_three(
+    path: Path, opened: Opened
+) -> None:
+    grey = np.repeat(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64, 1), 3, axis=2)
+    almost = grey.copy()
+    almost[3, 5, 2] ^= 1
+    with opened() as writer:
+        writer.put(inspection("grey", image=grey))
+        writer.put(inspection("almost", image=almost))
+    kept = {file.stem: file for file in path.parent.rglob("*.png")}
+    assert (read_image(kept["grey"]) == grey).all()
+    assert (read_image(kept["almost"]) == almost).all()
+    assert kept["grey"].stat().st_size < kept["almost"].stat().st_size / 2.5
 
 
 def test_a_folder_that_somebody_removed_costs_no_picture(path: Path, opened: Opened) -> None:

@@ -127,7 +127,7 @@ _ADOPT = """\
 
 What a model made elsewhere does not say itself: `qc adopt MODEL --labels FILE --manifest TOML`.
 Paths are relative to it. `[data]` and `[decision]` are those of [a recipe](recipe.md). The
-[guide](../guide.md#a-model-made-elsewhere) shows one.
+[how-to](../howto/adopt.md) shows one.
 """
 
 _LAYOUTS = """\

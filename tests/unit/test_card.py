@@ -46,7 +46,8 @@ CANDIDATES = [
 
 def _bundle(path: Path, report: dict[str, Any] | None = None, **changes: Any) -> Bundle:
     score = np.zeros((3, 3), np.float32)
-    golden = Golden(np.zeros((3, 4, 4, 3), np.uint8), score, None, ("NG", "OK", "OK"))
+    maps = np.zeros((3, 2, 2, 3), np.float32)
+    golden = Golden(np.zeros((3, 4, 4, 3), np.uint8), score, maps, ("NG", "OK", "OK"))
     given = {"val": VAL, "candidates": CANDIDATES} if report is None else report
     write_bundle(path, model=MODEL, golden=golden, report=given, facts=facts() | changes)
     return open_bundle(path)

@@ -45,11 +45,12 @@ CANDIDATES = [
 
 
 def _bundle(path: Path, report: dict[str, Any] | None = None, **changes: Any) -> Bundle:
-    score = np.zeros((3, 3), np.float32)
-    maps = np.zeros((3, 2, 2, 3), np.float32)
+    said = facts() | changes
+    score = np.zeros((3, len(said["classes"])), np.float32)
+    maps = np.zeros((3, 2, 2, score.shape[1]), np.float32) if said["attention"] else None
     golden = Golden(np.zeros((3, 4, 4, 3), np.uint8), score, maps, ("NG", "OK", "OK"))
     given = {"val": VAL, "candidates": CANDIDATES} if report is None else report
-    write_bundle(path, model=MODEL, golden=golden, report=given, facts=facts() | changes)
+    write_bundle(path, model=MODEL, golden=golden, report=given, facts=said)
     return open_bundle(path)
 
 

@@ -125,7 +125,7 @@ def judge_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command) ->
     predictor = make(bundle)
     require_replay(bundle, predictor)
     images = read_split(plan, split, running)
-    with running.step("int8 model") as tell:
+    with running.step("sealed model") as tell:
         outputs = run_predictor(predictor, images.pixels, tell)
 
     def randomise(seed: int) -> Run | None:

@@ -42,7 +42,7 @@ def test_an_announced_part_is_judged_under_its_name(trigger: Trigger) -> None:
 
 def test_a_part_that_nobody_saw_is_a_fault_also_at_the_end(trigger: Trigger) -> None:
     parts: list[Frame] = []
-    capture = _capture(trigger, parts, hang_after=1, hang_s=1.0)
+    capture = _capture(trigger, parts, hang_after=1, hang_s=10.0)
     capture.start()
     httpx.post(trigger.url, params={"part_id": "A"})
 

@@ -54,6 +54,13 @@ FROM_SCRATCH = {
     "mask_weight": 2.0,
     "augment": {"quarter_turns": True},
 }
+TRANSFORMER = {
+    **FROM_SCRATCH,
+    "epochs": 80,
+    "learning_rate": 1.2e-3,
+    "weight_decay": 0.01,
+    "warmup_epochs": 6,
+}
 STEEL_FROM_SCRATCH = {**FROM_SCRATCH, "epochs": 12, "mask_weight": 0.0}
 BLOCKS = ("none", "squeeze_excitation", "eca", "cbam", "coordinate")
 
@@ -64,7 +71,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     **{f"cnn-{b}": ("magnetic_tile", {**CNN, "block": b}, FROM_SCRATCH) for b in BLOCKS},
     # as many parameters as the transformer
     "cnn-wide": ("magnetic_tile", {**CNN, "block": "none", "width": 1.6}, FROM_SCRATCH),
-    "cct": ("magnetic_tile", CCT, FROM_SCRATCH),
+    "cct": ("magnetic_tile", CCT, TRANSFORMER),
     "steel": (
         "neu_det",
         {**FLAGSHIP, "size_hw": [128, 128]},

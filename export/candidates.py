@@ -8,6 +8,7 @@ it the model is fine-tuned under simulated quantisation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,14 +122,17 @@ class Trial:
         attends = not kinds.isdisjoint(ATTENTION[:1])
         names: list[str] = []
         if failed:
-            full = to_mixed(exact, ranges, quiet=self.quiet)
-            self.worst = layer_errors(exact, full.model, self.calibration)
+            with suppress(QCError):  # it cannot be run: its row will say why
+                full = to_mixed(exact, ranges, quiet=self.quiet)
+                self.worst = layer_errors(exact, full.model, self.calibration)
             names = [name for name, _ in self.worst if name not in outputs(exact)]
             self.worst = self.worst[:_WORST]
 
         def mixed(**left: Any) -> Candidate:
             return self.try_one("mixed", lambda: to_mixed(exact, ranges, **left, quiet=self.quiet))
 
+        if "mixed" in schemes and failed and not self.worst:
+            yield mixed()
         if "mixed" in schemes and attends:
             yield mixed(operations=ATTENTION)
             yield mixed(operations=kinds - set(WEIGHTED))

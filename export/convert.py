@@ -174,6 +174,8 @@ def checked(
     main = graph.subgraphs[0]
     if scheme == "int8":
         _refuse_islands(main, schema)
+    if scheme in ("int8", "mixed"):
+        _refuse_constant(main)
     inputs = [_spec(main.tensors[i], schema) for i in main.inputs]
     outputs = [_spec(main.tensors[i], schema) for i in main.outputs]
     scores = [t for t in outputs if len(t.shape) == 2]
@@ -192,6 +194,10 @@ def _refuse_islands(main: Any, schema: Any) -> None:
     floats = [t.name.decode() for t in main.tensors if t.type == schema.TensorType.FLOAT32]
     if floats:
         raise GateError("float islands in the int8 graph", expected="none", found=floats[:3])
+
+
+def _refuse_constant(main: Any) -> None:
+    """A runtime is not even asked: it may end the process."""
     empty = [
         t.name.decode()
         for t in (main.tensors[i] for o in main.operators for i in o.outputs)

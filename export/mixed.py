@@ -31,7 +31,11 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def interpreter(model: bytes) -> Any:
-    """LiteRT without XNNPACK, every tensor readable after a pass."""
+    """LiteRT without XNNPACK, every tensor readable after a pass.
+
+    Raises:
+        FaultError: it cannot run the model.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     made = Interpreter(
@@ -40,7 +44,10 @@ def interpreter(model: bytes) -> Any:
         experimental_preserve_all_tensors=True,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
-    made.allocate_tensors()
+    try:
+        made.allocate_tensors()
+    except RuntimeError as error:
+        raise FaultError("LiteRT cannot run the model", found=error) from error
     return made
 
 

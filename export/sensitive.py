@@ -30,6 +30,9 @@ def layer_errors(
 
     Returns:
         Name of the output tensor and added error, the largest first.
+
+    Raises:
+        FaultError: LiteRT cannot run one of the two.
     """
     from ai_edge_litert import schema_py_generated as schema
 

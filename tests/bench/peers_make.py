@@ -101,7 +101,9 @@ def make_bundle(out: Path, parts: Path, name: str, size: int) -> Path:
         place.mkdir(parents=True)
         file = place / "recipe.toml"
         title = f"{name}-{size}".replace("_", "-")
-        file.write_text(recipe(title, parts, MODELS[name], size, TRAIN))
+        # without weights that came from elsewhere, layers that do not learn would give noughts
+        model = {k: v for k, v in MODELS[name].items() if k != "trainable_from"}
+        file.write_text(recipe(title, parts, model, size, TRAIN | {"learning_rate": 1e-3}))
         run = qc("train", file, "--runs", place / "runs")["run"]
         qc("export", run, "--out", place / "bundle.tflite")
         shutil.copyfile(Path(run) / "model.keras", place / "model.keras")

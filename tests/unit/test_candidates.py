@@ -231,6 +231,17 @@ def test_the_layer_that_was_spoilt_is_found() -> None:
     assert after[name] > 5 * before[name]
 
 
+@pytest.mark.parametrize("constant", [0.0, 1e-12])
+def test_a_layer_that_is_constant_is_refused_before_a_runtime_sees_it(constant: float) -> None:
+    with saved_model(settled(PICTURES)) as saved:
+        exact = saved.convert("float32").model
+    ranges = {k: dict(v) for k, v in find_ranges(exact, PICTURES).items()}
+    name = next(n for n in ranges if "stage2_1_project" in n)
+    ranges[name] = {k: np.full_like(v, constant) for k, v in ranges[name].items()}
+    with pytest.raises(GateError, match=r"the same on every calibration image.*stage2_1_project"):
+        to_mixed(exact, ranges)
+
+
 def _bundle(model: bytes) -> Bundle:
     nothing = Golden(np.zeros((0,)), np.zeros((0,)), None, ())
     return Bundle(None, None, model, nothing, {})  # type: ignore[arg-type]

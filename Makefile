@@ -107,7 +107,7 @@ bench-candidates: setup ## What each scheme costs and keeps, six runs, two targe
 
 PEERS := bench-peers
 
-bench-peers: setup ## Beside anomalib, ONNX Runtime, OpenVINO, Grad-CAM, plain fit and TensorFlow (ONLY="latency maps training start", AGAIN=1; 7 GB of environments, then 20 minutes)
+bench-peers: setup ## Beside anomalib, ONNX Runtime, OpenVINO, Grad-CAM, plain fit and TensorFlow (ONLY="latency maps training start", AGAIN=1; QC_WEIGHTS; 7 GB of environments, then 20 minutes)
 	$(BIN)/python tests/bench/peers.py $(PEERS) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
 	$(BIN)/python tests/bench/peers_table.py $(PEERS)/rows.jsonl
 

@@ -3,7 +3,8 @@
     python peers_make.py OUT SIZE
 
 Drawn parts, then each of this project's models through `qc train` and `qc export` to a bundle:
-trained for a minute, since weights do not change the time. From the same Keras model come a
+trained for a minute, since weights do not change the time. MobileNetV2 starts from ImageNet's (where
+there is no network, QC_WEIGHTS names the file): its running averages need more than that minute. From the same Keras model come a
 SavedModel for other runtimes, and a bundle of the score alone. Beside them two classifiers of
 keras.applications, without weights, through the same converter. What is there is not made again.
 """
@@ -27,6 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "block": "cbam",
         "block_at": ["neck"],
         "stride": 16,
+        "weights": "imagenet",
         "trainable_from": "block_6_expand",
     },
 }
@@ -101,9 +103,7 @@ def make_bundle(out: Path, parts: Path, name: str, size: int) -> Path:
         place.mkdir(parents=True)
         file = place / "recipe.toml"
         title = f"{name}-{size}".replace("_", "-")
-        # without weights that came from elsewhere, layers that do not learn would give noughts
-        model = {k: v for k, v in MODELS[name].items() if k != "trainable_from"}
-        file.write_text(recipe(title, parts, model, size, TRAIN | {"learning_rate": 1e-3}))
+        file.write_text(recipe(title, parts, MODELS[name], size, TRAIN))
         run = qc("train", file, "--runs", place / "runs")["run"]
         qc("export", run, "--out", place / "bundle.tflite")
         shutil.copyfile(Path(run) / "model.keras", place / "model.keras")

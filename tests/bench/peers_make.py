@@ -3,10 +3,11 @@
     python peers_make.py OUT SIZE
 
 Drawn parts, then each of this project's models through `qc train` and `qc export` to a bundle:
-trained for a minute, since weights do not change the time. MobileNetV2 starts from ImageNet's (where
-there is no network, QC_WEIGHTS names the file): its running averages need more than that minute. From the same Keras model come a
-SavedModel for other runtimes, and a bundle of the score alone. Beside them two classifiers of
-keras.applications, without weights, through the same converter. What is there is not made again.
+trained for a minute, since weights do not change the time. MobileNetV2 starts from ImageNet's
+weights (QC_WEIGHTS names the file where there is no network): its running averages need more than a
+minute. From the same Keras model come a SavedModel for other runtimes, and a bundle of the score
+alone. Beside them two classifiers of keras.applications, without weights, through the same
+converter. What is there is not made again.
 """
 
 from __future__ import annotations

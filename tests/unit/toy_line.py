@@ -98,14 +98,16 @@ def seal(path: Path, **changes: Any) -> Bundle:
     """Write and open the toy bundle."""
     images = np.stack([picture(0), picture(128), picture(255), picture(200, 9)])
     passes = [FirstPixel().predict(image) for image in images]
+    model = changes.pop("model", MODEL)
+    said = facts() | changes
+    maps = np.stack([p.attention for p in passes if p.attention is not None])
     golden = Golden(
         images,
         np.stack([p.score for p in passes]),
-        np.stack([p.attention for p in passes if p.attention is not None]),
+        maps if said["attention"] else None,
         ("OK", "REVIEW", "NG", "NG"),
     )
-    model = changes.pop("model", MODEL)
-    write_bundle(path, model=model, golden=golden, report={}, facts=facts() | changes)
+    write_bundle(path, model=model, golden=golden, report={}, facts=said)
     return open_bundle(path)
 
 

@@ -35,6 +35,8 @@ def last_words(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     said = (errors or lines or ["it said nothing"])[-1]
+    if said.endswith(":") and said in lines:  # what is wrong stands below
+        said = " ".join([said, *lines[lines.index(said) + 1 :][-2:]])
     return said if len(said) <= _WORDS else f"{said[:_WORDS]}..."
 
 

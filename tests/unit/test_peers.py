@@ -76,6 +76,8 @@ def test_last_words_are_the_error_and_not_too_long() -> None:
         "ERROR: no matching version"
     )
     assert last_words("one\n\n two \n") == "two"
+    told = "RuntimeError: Exception from a.cpp:117:\nwhile reading\nno such layer\n"
+    assert last_words(told) == "RuntimeError: Exception from a.cpp:117: while reading no such layer"
     assert last_words("") == "it said nothing"
     assert len(last_words("x" * 900)) == 303
 

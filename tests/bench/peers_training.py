@@ -152,7 +152,8 @@ def measure(out: Path, key: dict[str, Any], augment: dict[str, Any], rounds: int
     name = f"{key['model']}-{key['augment']}".replace("_", "-").replace(" ", "-")
     file = out / "training" / f"{name}.toml"
     train = {"epochs": 1000, "batch_size": BATCH, "learning_rate": 1e-4, "augment": augment}
-    file.write_text(recipe(name, parts, MODELS[key["model"]], key["size"], train))
+    model = MODELS[key["model"]] | {"weights": "none"}  # they change no time
+    file.write_text(recipe(name, parts, model, key["size"], train))
     names = {"qc": "qc train", "plain": "plain model.fit on tensors in memory"}
     rates: dict[str, list[float]] = {side: [] for side in names}
     entries: list[dict[str, Any]] = []

@@ -109,15 +109,17 @@ def plot(question: str, rows: Sequence[Row], out: Path) -> None:
             axes.plot(xs, ys, marker="o", color=colour, label=name)
         if question == "size":
             cores = rows[0]["cores"]
-            for point in (p for p in rows[0]["points"] if p["format"] == "jpg"):
+            for point in rows[0]["points"]:
                 what, _ = limit(point, cores)
                 at = (point["side"], point["fps"])
-                axes.annotate(what, at, (4, 6), textcoords="offset points", fontsize=8)
+                off, side = ((4, 6), "left") if point["format"] == "jpg" else ((-4, -14), "right")
+                axes.annotate(what, at, off, textcoords="offset points", fontsize=8, ha=side)
+            axes.margins(x=0.12, y=0.1)
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_xticks(xs, [str(x) for x in xs])
         else:
-            axes.set_ylim(0, None)
+            axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
             axes.set_xticks(xs)
         axes.set(xlabel=AXES[question], ylabel="pictures a second of the line")
         axes.grid(alpha=0.3)

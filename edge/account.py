@@ -68,13 +68,19 @@ class Counts:
     p50_ms: float | None
     p99_ms: float | None
 
-    def facts(self) -> dict[str, Any]:
-        """What `LineStatus` says of them."""
+    def sums(self) -> dict[str, Any]:
+        """What became of the frames: captured is the sum of the others."""
         return {
             "captured": self.captured,
             **{verdict.value.lower(): self.verdicts[verdict] for verdict in Verdict},
             "dropped": self.dropped,
             "in_flight": self.in_flight,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What `LineStatus` says of them."""
+        return {
+            **self.sums(),
             "latency_counts": self.latency_counts,
             "latency_sum_ms": self.latency_sum_ms,
             "p50_ms": self.p50_ms,

@@ -16,14 +16,12 @@ from edge.status import Ended
 from qc.journal import Journal, JournalWriter
 from qc.journal_schema import stamp
 from qc.journal_verify import lost_pictures
-from qc.types import Verdict
 
 START, STOP = "start", "stop"
 """Kinds of the events."""
 
 ENDED = "the sources ended"
 """Reason of a stop that nobody asked for."""
-
 
 LOOKED_AT = 10_000
 """After a line that did not stop, the pictures of so many last inspections are looked for."""
@@ -76,12 +74,4 @@ def note_stop(journal: JournalWriter, reason: str, counts: Counts) -> None:
     Raises:
         FaultError: the journal has failed or is closed.
     """
-    parts = {verdict.value.lower(): counts.verdicts[verdict] for verdict in Verdict}
-    detail = {
-        "reason": reason,
-        "captured": counts.captured,
-        **parts,
-        "dropped": counts.dropped,
-        "in_flight": counts.in_flight,
-    }
-    journal.event(STOP, detail)
+    journal.event(STOP, {"reason": reason, **counts.sums()})

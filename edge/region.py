@@ -56,13 +56,7 @@ class Region:
             DataError: a corner lies outside of the frame.
         """
         left, top, right, bottom = self._within(image.shape)
-        if self._masks is None:
-            inside = np.repeat(_inside(self.polygon, self.box)[..., None], 3, axis=2)
-            self._masks = (
-                np.where(inside, np.uint8(255), np.uint8(0)),
-                np.where(inside, np.uint8(0), np.uint8(GREY)),
-            )
-        keep, grey = self._masks
+        keep, grey = self._drawn()
         cut = cv2.bitwise_and(image[top:bottom, left:right], keep)
         return np.asarray(cv2.bitwise_or(cut, grey), dtype=np.uint8)
 
@@ -73,8 +67,18 @@ class Region:
             DataError: a corner lies outside of the frame.
         """
         left, top, right, bottom = self._within(deep.shape)
-        inside = _inside(self.polygon, self.box)
+        inside = self._drawn()[0][..., 0] > 0
         return np.where(inside, deep[top:bottom, left:right], np.uint16(GREY * 257))
+
+    def _drawn(self) -> tuple[Image, Image]:
+        """What is kept of the box, and what is grey: drawn once."""
+        if self._masks is None:
+            inside = np.repeat(_inside(self.polygon, self.box)[..., None], 3, axis=2)
+            self._masks = (
+                np.where(inside, np.uint8(255), np.uint8(0)),
+                np.where(inside, np.uint8(0), np.uint8(GREY)),
+            )
+        return self._masks
 
     def _within(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         """The box, where it lies inside of a frame of that shape."""

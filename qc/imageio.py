@@ -130,12 +130,15 @@ def _grey_of(pixels: NDArray[Any]) -> Deep | None:
     """The grey of 16 bit in decoded pixels; None where they have 8 bit or colours."""
     if pixels.dtype != np.uint16:
         return None
-    if pixels.ndim == 3:
-        grey = pixels[..., 0]
-        if not ((pixels[..., 1] == grey).all() and (pixels[..., 2] == grey).all()):
-            return None
-        pixels = grey
-    return np.ascontiguousarray(pixels)
+    return one_channel(pixels) if pixels.ndim == 3 else np.ascontiguousarray(pixels)
+
+
+def one_channel(rgb: NDArray[Any]) -> NDArray[Any] | None:
+    """The one channel `(H, W)` of RGB whose three are equal, as a grey camera's are; else None."""
+    first = rgb[..., 0]
+    if all(np.array_equal(first, rgb[..., i]) for i in (1, 2)):
+        return np.ascontiguousarray(first)
+    return None
 
 
 def _decode(data: bytes, where: object, *, listen: bool = False) -> NDArray[Any]:

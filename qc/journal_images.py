@@ -24,13 +24,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from qc.errors import QCError
-from qc.imageio import png_bytes
+from qc.imageio import one_channel, png_bytes
 from qc.linefile import KeepTable
-from qc.types import Image, Inspection, Verdict
+from qc.types import Inspection, Verdict
 
 Durability = Literal["full", "normal"]
 
@@ -124,7 +121,8 @@ class ImageKeeper:
         name = f"{self._folder.name}/{day}/{inspection.inspection_id}.png"
         file = self._root / name
         try:
-            pixels = _grey(inspection.image) if inspection.deep is None else inspection.deep
+            pixels = one_channel(inspection.image) if inspection.deep is None else inspection.deep
+            pixels = inspection.image if pixels is None else pixels
             data = png_bytes(pixels, where=file, compression=0)
             self._write(file, data)
         except (QCError, OSError) as error:
@@ -279,15 +277,3 @@ class _Disk:
 
 
 _SHORT = "the disk has less than"
-
-
-def _grey(image: Image) -> NDArray[np.uint8]:
-    """One channel of a picture whose three are equal, as a grey camera's are: a third of the work.
-
-    It is read as the same three.
-    """
-    first = image[..., 0]
-    for other in (image[..., 1], image[..., 2]):
-        if not np.array_equal(first, other):
-            return image
-    return np.ascontiguousarray(first)

@@ -22,6 +22,7 @@ from keras import layers
 from qc.errors import FaultError, RecipeError, nearest
 from qc.recipe import ModelTable
 from training.backbones import _pyramid
+from training.batch_norm import BatchNormalization
 
 _NECK = 128
 """Channels that the block and the head see: a cut lies after a wide expansion."""
@@ -91,7 +92,7 @@ def build(
         neck = _pyramid.merge(*features, _NECK)
     else:
         neck = layers.Conv2D(_NECK, 1, use_bias=False, name="neck_conv")(features[0])
-        neck = layers.BatchNormalization(momentum=0.9, name="neck_bn")(neck)
+        neck = BatchNormalization(momentum=0.9, name="neck_bn")(neck)
         neck = layers.ReLU(6.0, name="neck_relu")(neck)
     return attend(neck, "neck"), table.stride
 

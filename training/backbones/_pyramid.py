@@ -12,6 +12,8 @@ from typing import Any
 
 from keras import layers, ops
 
+from training.batch_norm import BatchNormalization
+
 
 def merge(fine: Any, deep: Any, channels: int) -> Any:
     """Both levels in one.
@@ -34,10 +36,10 @@ def merge(fine: Any, deep: Any, channels: int) -> Any:
     x = layers.Add(name="pyramid_add")([fine, deep])
     x = layers.ReLU(name="pyramid_relu")(x)
     x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="pyramid_smooth")(x)
-    x = layers.BatchNormalization(momentum=0.9, name="pyramid_smooth_bn")(x)
+    x = BatchNormalization(momentum=0.9, name="pyramid_smooth_bn")(x)
     return layers.ReLU(name="pyramid_smooth_relu")(x)
 
 
 def _mix(x: Any, channels: int, name: str) -> Any:
     x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_conv")(x)
-    return layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    return BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)

@@ -24,6 +24,7 @@ from keras import layers
 from qc.errors import RecipeError
 from qc.recipe import ModelTable
 from training.backbones import _encoder
+from training.batch_norm import BatchNormalization
 
 _TOKENIZER = (24, 40, 64)
 """Channels at stride 2, 4 and 8 where the tokens lie deeper."""
@@ -87,5 +88,5 @@ def _multiple(channels: float, of: int) -> int:
 
 def _halve(x: Any, channels: int, name: str) -> Any:
     x = layers.Conv2D(channels, 3, 2, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    x = BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x)

@@ -17,6 +17,7 @@ from keras import layers
 from qc.errors import RecipeError
 from qc.recipe import ModelTable
 from training.backbones import _pyramid
+from training.batch_norm import BatchNormalization
 
 _STAGES = ((24, 1, 2, True), (40, 2, 3, True), (64, 2, 4, False))
 """Channels, bottlenecks, expansion and whether they are fused, of each stage after the stem."""
@@ -84,7 +85,7 @@ def _convolve(x: Any, channels: int, kernel_size: int, strides: int, name: str) 
     x = layers.Conv2D(
         channels, kernel_size, strides, padding="same", use_bias=False, name=f"{name}_conv"
     )(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    x = BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
@@ -98,10 +99,10 @@ def _bottleneck(x: Any, channels: int, strides: int, expansion: int, fused: bool
         x = layers.DepthwiseConv2D(
             3, strides, padding="same", use_bias=False, name=f"{name}_depthwise"
         )(x)
-        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_depthwise_bn")(x)
+        x = BatchNormalization(momentum=0.9, name=f"{name}_depthwise_bn")(x)
         x = layers.ReLU(6.0, name=f"{name}_depthwise_relu")(x)
     x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project")(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_project_bn")(x)
+    x = BatchNormalization(momentum=0.9, name=f"{name}_project_bn")(x)
     if strides == 1 and given.shape[-1] == channels:
         x = layers.Add(name=f"{name}_add")([given, x])
     return x

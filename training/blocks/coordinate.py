@@ -16,6 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from training.batch_norm import BatchNormalization
 from training.blocks._gate import open_gate
 from training.blocks._sizes import Shape, channels_of, check_whole, map_of
 
@@ -47,7 +48,7 @@ class CoordinateAttention(keras.layers.Layer):
         self.height, self.width = map_of(input_shape)
         hidden = max(channels // self.ratio, 8)
         self.squeeze = keras.layers.Conv2D(hidden, 1, use_bias=False, name="squeeze")
-        self.norm = keras.layers.BatchNormalization(momentum=0.9, name="norm")
+        self.norm = BatchNormalization(momentum=0.9, name="norm")
         self.excite_rows = open_gate(channels, name="excite_rows")
         self.excite_columns = open_gate(channels, name="excite_columns")
         self.squeeze.build((None, None, 1, channels))

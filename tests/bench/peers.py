@@ -157,6 +157,11 @@ class Bench:
                 ),
                 Side("score alone", "alone", partial(side, "edge", "bundle", model=alone)),
                 Side("Grad-CAM in Keras", "gradcam", partial(side, None, "gradcam", model=kept)),
+                Side(
+                    "Grad-CAM as one TensorFlow graph",
+                    "gradcam graph",
+                    partial(side, None, "gradcam_graph", model=kept),
+                ),
                 Side("occlusion", "occlusion", partial(side, "edge", "occlusion", model=bundle)),
             ],
             self.rounds,

@@ -108,12 +108,21 @@ def openvino(model: Path, images: np.ndarray, threads: int) -> Ready:
 
 
 def gradcam(model: Path, images: np.ndarray, threads: int) -> Ready:
+    """Grad-CAM step by step, as the guide of Keras and the libraries beside it write it."""
+    return _gradcam(model, images, threads, one_graph=False)
+
+
+def gradcam_graph(model: Path, images: np.ndarray, threads: int) -> Ready:
+    """Grad-CAM as one TensorFlow graph of static shape, which nobody hands a user."""
+    return _gradcam(model, images, threads, one_graph=True)
+
+
+def _gradcam(model: Path, images: np.ndarray, threads: int, *, one_graph: bool) -> Ready:
     """Grad-CAM of the class with the highest score, on the features that the head sees.
 
     Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
-    localization", ICCV 2017 (arXiv 1610.02391). As one TensorFlow graph of static shape, which is
-    faster than step by step. The class score before the softmax is the head's own pooling of its
-    map.
+    localization", ICCV 2017 (arXiv 1610.02391). The class score before the softmax is the head's
+    own pooling of its map.
     """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
@@ -132,7 +141,6 @@ def gradcam(model: Path, images: np.ndarray, threads: int) -> Ready:
     features_of = keras.Model(whole.input, head.input)
     shape = (1, *whole.input_shape[1:])
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])
     def both(pixels: Any) -> Any:
         features = features_of(pixels, training=False)
         with tf.GradientTape() as tape:
@@ -144,6 +152,9 @@ def gradcam(model: Path, images: np.ndarray, threads: int) -> Ready:
         heat = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
         return score, heat / (tf.reduce_max(heat) + 1e-9)
 
+    if one_graph:
+        both = tf.function(both, input_signature=[tf.TensorSpec(shape, tf.float32)])
+
     def run(pixels: np.ndarray) -> Any:
         return [found.numpy() for found in both(pixels)]
 
@@ -151,7 +162,8 @@ def gradcam(model: Path, images: np.ndarray, threads: int) -> Ready:
 
 
 KINDS: dict[str, Callable[[Path, np.ndarray, int], Ready]] = {
-    f.__name__: f for f in (bundle, occlusion, tflite, onnxruntime, openvino, gradcam)
+    f.__name__: f
+    for f in (bundle, occlusion, tflite, onnxruntime, openvino, gradcam, gradcam_graph)
 }
 LEAST = 2
 """Passes of a turn, whatever the seconds."""

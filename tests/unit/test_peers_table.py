@@ -117,13 +117,17 @@ def test_the_map_against_gradcam_and_against_the_score_alone(table: Any) -> None
     entries = [
         _entry("whole", "ours", [1.04, 1.06, 1.05]),
         _entry("alone", "alone", [1.0, 1.0, 1.0]),
-        _entry("Grad-CAM", "gradcam", [9.36, 9.54, 9.45]),
+        _entry("Grad-CAM in Keras", "gradcam", [20.8, 21.2, 21.0]),
+        _entry("Grad-CAM as one graph", "gradcam graph", [9.36, 9.54, 9.45]),
     ]
-    gradcam, cost = _bars(table, _row("maps", entries))
-    assert gradcam[2:] == ["9.0 [9.0, 9.0]", "**missed**"]
+    stepwise, graph, cost = _bars(table, _row("maps", entries))
+    assert stepwise[2:] == ["20.0 [20.0, 20.0]", "held"]
+    assert graph[2:] == ["9.0 [9.0, 9.0]", "**missed**"]
     assert cost[1:] == ["<= 1.05", "1.05 [1.04, 1.06]", "held"]
-    gradcam, cost = _bars(table, _row("maps", [entries[0], _missing("g", "gradcam", "why")]))
-    assert gradcam[2:] == ["not to be had: why", "unknown"]
+    missing = [entries[0], _missing("g", "gradcam", "why")]
+    stepwise, graph, cost = _bars(table, _row("maps", missing))
+    assert stepwise[2:] == ["not to be had: why", "unknown"]
+    assert graph[2:] == ["not to be had: not in the bench", "unknown"]
     assert cost[2:] == ["not to be had: not in the bench", "unknown"]
 
 

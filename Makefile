@@ -84,8 +84,9 @@ BUNDLE ?= demo-out/bundle.tflite
 bench-line: setup ## The line beside a bare loop, latency, memory, start, size (BUNDLE; 40 minutes)
 	$(BIN)/python tests/bench/line.py $(BUNDLE)
 
-bench-station: setup ## The line's p99 alone and while somebody reviews: within a tenth (three minutes)
+bench-station: setup ## The line's p99 alone and while somebody reviews: within a tenth; from a key to the next picture: 100 ms (six minutes)
 	$(BIN)/python tests/bench/station_beside_line.py
+	$(BIN)/python tests/bench/next_picture.py
 
 bench-journal: setup ## The journal: 2,000 rows a second, a lot of a million rows in 1 s, 20 kills (ten minutes)
 	$(BIN)/python tests/bench/journal.py

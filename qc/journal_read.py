@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,20 @@ class Journal:
         finally:
             if connection is not None:
                 connection.close()
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Keeps a connection open meanwhile, for who adds reviews often.
+
+        Whoever closes the last connection brings the journal's file up to date and waits for the
+        disk again: after each review, that takes longer than the review itself. A journal that
+        cannot be written to is not held.
+        """
+        with ExitStack() as held:
+            with suppress(FaultError, sqlite3.Error):
+                connection = held.enter_context(self.connection("rw"))
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            yield
 
     def _cannot_change(self) -> bool:
         """A closed journal on a read-only disk; SQLite could not make its lock files there."""

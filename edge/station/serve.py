@@ -15,6 +15,7 @@ from edge.station.app import create_app
 from edge.station.tls import fingerprint, own_certificate
 from qc.console import load
 from qc.errors import DataError, UsageError
+from qc.journal import Journal
 
 if TYPE_CHECKING:  # it needs urllib3, which is another extra
     from edge.station.webhook import Webhook
@@ -107,7 +108,8 @@ def serve(
         if webhook is not None:
             webhook.start()
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            with Journal(journal).held_open():
+                uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:
             return  # Ctrl-C is how a person stops it; uvicorn has already shut down
         finally:

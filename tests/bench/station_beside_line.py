@@ -44,6 +44,7 @@ from qc.journal import Journal, JournalWriter
 from qc.types import Inspection, utc_now
 
 MOST = 1.10
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 WAITING = 600
 """Parts that wait for review before the line begins."""
 
@@ -70,31 +71,38 @@ def paced(bundle: Bundle, path: Path, seconds: float) -> tuple[list[float], list
 
 
 @contextmanager
-def station(path: Path, every_s: float) -> Iterator[None]:
-    """`qc review` over the journal, and somebody who reviews."""
+def served(path: Path) -> Iterator[int]:
+    """`qc review` over the journal, in a process of its own; its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = ["-m", "qc.cli", "review", str(path), "--reviewer", "Bench", "--port", str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    served = subprocess.Popen([sys.executable, *words], **quiet)
-    browser = None
+    station = subprocess.Popen([sys.executable, *words], **QUIET)
     try:
         deadline = time.monotonic() + 60
         while not _answers(port):
-            if served.poll() is not None or time.monotonic() > deadline:
+            if station.poll() is not None or time.monotonic() > deadline:
                 raise FaultError("the station did not start", where=path)
             time.sleep(0.1)
-        words = [__file__, "--client", str(port), "--every", str(every_s)]
-        browser = subprocess.Popen([sys.executable, *words], **quiet)
-        time.sleep(1.0)
-        yield
-        if browser.poll() is not None:
-            raise FaultError("the client ended before the line", found=browser.returncode)
+        yield port
     finally:
-        for process in (browser, served):
-            if process is not None:
-                process.terminate()
-                process.wait(20)
+        station.terminate()
+        station.wait(20)
+
+
+@contextmanager
+def station(path: Path, every_s: float) -> Iterator[None]:
+    """`qc review` over the journal, and somebody who reviews."""
+    with served(path) as port:
+        words = [__file__, "--client", str(port), "--every", str(every_s)]
+        browser = subprocess.Popen([sys.executable, *words], **QUIET)
+        try:
+            time.sleep(1.0)
+            yield
+            if browser.poll() is not None:
+                raise FaultError("the client ended before the line", found=browser.returncode)
+        finally:
+            browser.terminate()
+            browser.wait(20)
 
 
 def _answers(port: int) -> bool:

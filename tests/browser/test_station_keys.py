@@ -67,13 +67,17 @@ def until(holds: Callable[[], object], seconds: float = 20) -> object:
     raise AssertionError(f"not within {seconds} s")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
+def new_browser() -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for told in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1440,900"):
         options.add_argument(told)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    driver = new_browser()
     yield driver
     driver.quit()
 

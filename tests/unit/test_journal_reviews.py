@@ -126,3 +126,22 @@ def test_a_station_adds_events_to_the_same_chain_while_a_line_writes(
     with pytest.raises(FaultError, match="cannot be written"):
         journal.add_event("login", {})
     assert not journal.path.exists()
+
+
+def test_while_a_journal_is_held_a_review_does_not_rewrite_its_file(journal: Journal) -> None:
+    log = journal.path.with_name("j.db-wal")
+    journal.add_review(Review("a", "Ann", Verdict.OK))
+    assert not log.exists(), "the last connection has put the log away"
+    with journal.held_open():
+        before = journal.path.read_bytes()
+        journal.add_review(Review("a", "Ann", Verdict.NG))
+        assert log.exists() and journal.path.read_bytes() == before
+        assert [r.decision.value for r in Journal(journal.path).reviews("a")] == ["OK", "NG"]
+    assert not log.exists() and verify_journal(journal.path).ok
+
+
+def test_holding_a_journal_that_is_gone_makes_none(journal: Journal) -> None:
+    journal.path.unlink()
+    with journal.held_open():
+        assert not journal.path.exists()
+    assert not journal.path.exists()

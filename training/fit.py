@@ -67,7 +67,8 @@ def fit(
         strategy: what the model was made under, where several GPUs train.
 
     Raises:
-        FaultError: the loss is not finite, or the directory cannot be written.
+        FaultError: the loss is not finite, the directory cannot be written, or its checkpoint is
+            not of this model.
     """
     table = plan.recipe.train
     good = plan.classes.index(plan.recipe.data.good)
@@ -86,21 +87,18 @@ def fit(
         mixup=table.mixup,
     )
     keeper.steps = len(batches)
-    policy = model.dtype_policy.name
     with devices.scope(strategy):
+        model.compile(
+            make_optimiser(table, len(batches), plan.recipe.model.weights != "none"),
+            loss={
+                "score": score_loss(plan.recipe.model.task, table.label_smoothing),
+                "attention": MapLoss(),
+            },
+            loss_weights={"score": 1.0, "attention": table.mask_weight},
+            jit_compile="auto" if table.xla is None else table.xla,
+        )
         if first:
-            with devices.precision(policy):
-                model = keras.models.load_model(plan.path / f"checkpoint-{first}.keras")
-        else:
-            model.compile(
-                make_optimiser(table, len(batches), plan.recipe.model.weights != "none"),
-                loss={
-                    "score": score_loss(plan.recipe.model.task, table.label_smoothing),
-                    "attention": MapLoss(),
-                },
-                loss_weights={"score": 1.0, "attention": table.mask_weight},
-                jit_compile="auto" if table.xla is None else table.xla,
-            )
+            keeper.put_back(model)
     if first < table.epochs and not keeper.exhausted:
         model.fit(
             batches,
@@ -119,7 +117,7 @@ def fit(
         best_epoch=keeper.best + 1,
         val={"auroc": best["val_auroc"], "macro_f1": best["val_macro_f1"]},
         seconds=round(sum(row["seconds"] for row in keeper.history), 1),
-        precision=policy,
+        precision=model.dtype_policy.name,
         devices=1 if strategy is None else strategy.num_replicas_in_sync,
     )
 
@@ -133,7 +131,7 @@ class _Keeper(keras.callbacks.Callback):
         self.steps = 0
         self.updates = 0
         self.average: list[np.ndarray] = []
-        self.draws: list[np.ndarray] = []
+        self.saved: dict[str, np.ndarray] = {}
         self.history: list[dict[str, float]] = []
         self.line = ""
         self.started = time.monotonic()
@@ -161,14 +159,29 @@ class _Keeper(keras.callbacks.Callback):
         saved = json.loads(state.read_text())
         self.history, self.updates = saved["history"], saved["updates"]
         with np.load(self.plan.path / f"checkpoint-{len(self.history)}.npz") as arrays:
-            self.average = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
-            self.draws = list(arrays["draws"])
+            self.saved = dict(arrays)
+        count = sum(name.startswith("average ") for name in self.saved)
+        self.average = [self.saved[f"average {i}"] for i in range(count)]
         return len(self.history)
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        # Keras saves no state of its random generators, which dropout draws from
-        for variable, state in zip(_random_states(self.model), self.draws, strict=False):
-            variable.assign(state)
+    def put_back(self, model: keras.Model) -> None:
+        """Give a model that was just compiled the state that was read.
+
+        Raises:
+            FaultError: it is not that of this model, as another version wrote it.
+        """
+        model.optimizer.build(model.trainable_variables)
+        try:
+            for name, variable in _state(model).items():
+                variable.assign(self.saved[name])
+        except (KeyError, ValueError) as error:
+            raise FaultError(
+                "the run cannot go on from its checkpoint",
+                where=self.plan.path / f"checkpoint-{len(self.history)}.npz",
+                expected="one that this version wrote; else begin anew in another folder",
+                found=error,
+            ) from error
+        self.saved = {}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.started = time.monotonic()
@@ -232,9 +245,8 @@ class _Keeper(keras.callbacks.Callback):
     def _save_state(self) -> None:
         path = self.plan.path
         epochs = len(self.history)
-        _replace(path / f"checkpoint-{epochs}.keras", self.model.save)
-        arrays = {str(i): a for i, a in enumerate(self.average)}
-        arrays["draws"] = np.array([v.numpy() for v in _random_states(self.model)])
+        arrays = {name: np.asarray(v) for name, v in _state(self.model).items()}
+        arrays |= {f"average {i}": values for i, values in enumerate(self.average)}
         _replace(path / f"checkpoint-{epochs}.npz", lambda p: np.savez(p, **arrays))  # type: ignore[arg-type]
         with (path / "history.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, _COLUMNS)
@@ -266,8 +278,11 @@ def _in_float(layer: Any) -> Any:
     return type(layer).from_config(config)
 
 
-def _random_states(model: keras.Model) -> list[Any]:
-    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
+def _state(model: keras.Model) -> dict[str, Any]:
+    """All variables that training goes on from: weights, optimiser, and what dropout draws from."""
+    draws = [v for v in model.variables if v.path.endswith("seed_generator_state")]
+    kinds = {"weight": model.weights, "optimiser": model.optimizer.variables, "draw": draws}
+    return {f"{kind} {i}": v for kind, found in kinds.items() for i, v in enumerate(found)}
 
 
 def _finite(value: float) -> float:

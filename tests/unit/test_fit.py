@@ -228,6 +228,18 @@ def test_a_run_cut_off_while_it_saves_is_not_half_an_epoch_on(
     _go_on(data, plan, done, epoch=2)
 
 
+def test_a_checkpoint_of_another_version_is_refused_and_kept(data: _Data, tmp_path: Path) -> None:
+    plan = _plan(data, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        _train(data, plan, report=_cut_off_at(len(data.train) // 8 + 2))
+    file = plan.path / "checkpoint-1.npz"
+    np.savez(file, average=np.zeros(3))
+    before = file.read_bytes()
+    with pytest.raises(FaultError, match=r"checkpoint-1\.npz.*go on.*this version wrote"):
+        _train(data, plan, resume=True)
+    assert file.read_bytes() == before
+
+
 def test_the_average_is_judged_and_the_weights_learn_on(
     done: _Done, data: _Data, tmp_path: Path
 ) -> None:

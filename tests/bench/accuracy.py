@@ -69,6 +69,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "flagship-without-masks": ("magnetic_tile", FLAGSHIP, {"mask_weight": 0.0}),
     "flagship-without-block": ("magnetic_tile", {**PRETRAINED, "block": "none"}, {}),
     **{f"cnn-{b}": ("magnetic_tile", {**CNN, "block": b}, FROM_SCRATCH) for b in BLOCKS},
+    "cnn-none-without-masks": (
+        "magnetic_tile",
+        {**CNN, "block": "none"},
+        {**FROM_SCRATCH, "mask_weight": 0.0},
+    ),
     # as many parameters as the transformer
     "cnn-wide": ("magnetic_tile", {**CNN, "block": "none", "width": 1.6}, FROM_SCRATCH),
     "cct": ("magnetic_tile", CCT, TRANSFORMER),

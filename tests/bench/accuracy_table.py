@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import FIGURES, VARIANTS, read_rows
+from accuracy import BLOCKS, FIGURES, VARIANTS, read_rows
 
 from qc import metrics
 
@@ -28,8 +28,14 @@ DRAWS = 1000
 STANDS_IN = ("neu_det", "bccd")
 """Sets in which one class stands in for good: good against defect means nothing there."""
 
-BASE = {"magnetic_tile": ("flagship-without-masks", "flagship-without-block", "cnn-none")}
-"""Variants that others of the set are compared to, over the folds and seeds that both have."""
+PAIRS = (
+    ("flagship", "flagship-without-masks"),
+    ("flagship", "flagship-without-block"),
+    ("cnn-none", "cnn-none-without-masks"),
+    *((f"cnn-{block}", "cnn-none") for block in BLOCKS if block != "none"),
+    ("cct", "cnn-wide"),
+)
+"""Variants that are compared, over the folds and seeds that both have."""
 
 
 def figure(row: Row, name: str, chosen: np.ndarray | None = None) -> float:
@@ -127,16 +133,14 @@ def lines(rows: list[Row]) -> Iterable[str]:
                 f"| {name} | {runs} | {first['epochs']} | {cells} | {first['parameters']:,} | "
                 f"{first['mmacs']:.0f} | {first['bytes'] / 1024:.0f} |"
             )
-        for base in BASE.get(kind, ()):
-            for name in names:
-                if name == base or name.split("-")[0] != base.split("-")[0]:
-                    continue
-                found = {f: paired(of[name], of.get(base, []), f) for f in ("auroc", "pointing")}
-                if found["auroc"] is not None:
-                    yield (
-                        f"\n{name} against {base}: AUROC {found['auroc']}; "
-                        f"pointing {found['pointing']}"
-                    )
+        for name, base in PAIRS:
+            found = {
+                f: paired(of.get(name, []), of.get(base, []), f) for f in ("auroc", "pointing")
+            }
+            if found["auroc"] is not None:
+                yield (
+                    f"\n{name} against {base}: AUROC {found['auroc']}; pointing {found['pointing']}"
+                )
 
 
 def print_tables(told: str, lines: Callable[[list[dict[str, Any]]], Iterable[str]]) -> None:

@@ -46,18 +46,29 @@ def figure(row: Row, name: str, chosen: np.ndarray | None = None) -> float:
         name: "auroc", "macro_f1", "accuracy" or "pointing".
         chosen: indices of the parts, repeated ones counted again.
     """
-    parts = row["parts"] if chosen is None else [row["parts"][i] for i in chosen]
+    labels, said, scores, hits, _ = _columns(row)
+    if chosen is not None:
+        labels, said, scores, hits = labels[chosen], said[chosen], scores[chosen], hits[chosen]
     if name == "pointing":
-        hits = [p[4] == "1" for p in parts if p[4] != ""]
-        return float(np.mean(hits)) if hits else float("nan")
-    labels, said = np.array([p[1] for p in parts]), np.array([p[2] for p in parts])
+        return float(np.nanmean(hits)) if np.isfinite(hits).any() else float("nan")
     if name == "accuracy":
         return float((labels == said).mean())
     if name == "macro_f1":
         kinds = sorted({p[1] for p in row["parts"]})
         return float(np.mean([_f1(labels == k, said == k) for k in kinds]))
-    area = metrics.auroc(labels != row["good"], np.array([p[3] for p in parts]))
+    area = metrics.auroc(labels != row["good"], scores)
     return float("nan") if area is None else area
+
+
+def _columns(row: Row) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Labels, what was said, scores, whether the map points right (NaN: not asked), and the indices
+    of each group by its name; worked out once for each row."""
+    if "columns" not in row:
+        groups, labels, said, scores, points = zip(*row["parts"], strict=True)
+        hits = np.array([float(p) if p != "" else np.nan for p in points])
+        places = [np.flatnonzero(np.array(groups) == name) for name in np.unique(groups)]
+        row["columns"] = np.array(labels), np.array(said), np.array(scores), hits, places
+    return row["columns"]  # type: ignore[no-any-return]
 
 
 def _f1(truth: np.ndarray, said: np.ndarray) -> float:
@@ -67,11 +78,10 @@ def _f1(truth: np.ndarray, said: np.ndarray) -> float:
 
 def drawn(row: Row, draw: int) -> np.ndarray:
     """Indices of the parts of a row in one draw of its groups, the same for the same fold."""
-    groups = np.array([p[0] for p in row["parts"]])
-    names = np.unique(groups)
+    places = _columns(row)[4]
     seed = hashlib.sha256(f"{row['set']}/{row['protocol']}/{row['fold']}/{draw}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
-    return np.concatenate([np.flatnonzero(groups == g) for g in rng.choice(names, len(names))])
+    return np.concatenate([places[i] for i in rng.choice(len(places), len(places))])
 
 
 def interval(rows: list[Row], value: Callable[[Row, int], float]) -> tuple[float, float]:

@@ -22,6 +22,18 @@ from qc.types import Verdict
 _SHOWN = 20
 _COLUMNS = ("seq", "captured", "source", "part", "lot", "verdict", "defect", "score")
 
+_NOT_OF_EVENTS = {
+    "since": "--since",
+    "until": "--until",
+    "lot": "--lot",
+    "part_id": "--part",
+    "verdicts": "--verdict",
+    "source_id": "--source",
+    "bundle_id": "--bundle",
+    "defect_class": "--class",
+}
+"""The conditions of inspections alone, and the options that set them."""
+
 
 def filter_of(
     since: str | None,
@@ -115,9 +127,14 @@ def events(running: Command, path: Path, wanted: Filter, limit: int, *, newest: 
     Raises:
         UsageError: a condition that events do not have.
     """
-    if wanted != Filter(after_seq=wanted.after_seq) or (newest and wanted.after_seq is not None):
+    given = [option for name, option in _NOT_OF_EVENTS.items() if getattr(wanted, name) is not None]
+    if newest and wanted.after_seq is not None:
+        given += ["--after with --newest"]
+    if given:
         raise UsageError(
-            "events are not chosen by this", expected="--after or --newest alone", found=wanted
+            "events are not chosen by this",
+            expected="--after or --newest alone",
+            found=", ".join(given),
         )
     journal = Journal(path)
     if newest:
@@ -128,8 +145,8 @@ def events(running: Command, path: Path, wanted: Filter, limit: int, *, newest: 
     facts = [{"seq": e.seq, "at": stamp(e.at), "kind": e.kind, "detail": e.detail} for e in found]
     running.result({"journal": str(path), "events": facts, "next_after": more})
     for event in found:
-        said = ", ".join(f"{name} {value}" for name, value in event.detail.items())
-        running.say(printable(f"{event.seq} {event.at:%Y-%m-%d %H:%M:%S} {event.kind}: {said}"))
+        said = f": {event.detail_text}" if event.detail else ""
+        running.say(printable(f"{event.seq} {event.at:%Y-%m-%d %H:%M:%S} {event.kind}{said}"))
     running.say(f"{len(found)} events" + (f"; go on with --after {more}" if more else ""))
 
 

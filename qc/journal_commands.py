@@ -10,7 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from qc.console import Command, stderr
+from qc.console import Command
 from qc.errors import DataError, GateError, UsageError, nearest, printable
 from qc.journal_export import facts_of, write_csv, write_parquet
 from qc.journal_open import open_journal
@@ -116,8 +116,7 @@ def query(running: Command, path: Path, wanted: Filter, limit: int, *, newest: b
         texts = [str(row.seq), moment, row.source_id, row.part_id or "", row.lot or ""]
         texts += [row.verdict.value, row.defect_class or "", score]
         table.add_row(*(escape(printable(text)) for text in texts))
-    wide = None if stderr.is_terminal else 200  # a file has no edge
-    stderr.print(table, width=wide)
+    running.show(table)
     running.say(f"{len(rows)} inspections" + (f"; go on with --after {more}" if more else ""))
 
 

@@ -45,7 +45,7 @@ def doctor(running: Command, path: Path | None, keys: Sequence[Path], journal: P
         )
     if keys and path is None:
         raise UsageError("--key is for a bundle", expected="a bundle before it")
-    found = Examination(facts={"file": None if path is None else str(path)})
+    found = Examination(facts={"file": None if path is None else str(path), "bundle": None})
     loads = packages.examine(found)
     machine.examine(found)
     if path is None or not loads:

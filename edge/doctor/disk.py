@@ -48,7 +48,7 @@ def examine(found: Examination, journal: Path, min_free_gb: float) -> None:
         found.add(
             "journal folder",
             "wrong",
-            f"{folder}: {error}",
+            f"{folder}{beside}: {getattr(error, 'strerror', None) or error}",
             expected="a folder that this user can write",
             fix=f"sudo install -d -o $USER {folder}",
         )

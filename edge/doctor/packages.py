@@ -155,11 +155,12 @@ def examine(found: Examination) -> bool:
     Returns:
         Whether what runs a model loads, so that it may be loaded in this process too.
     """
+    found.facts |= {"python": platform.python_version(), "packages": {}, "runtime": None}
+    found.facts |= {"opencv": {"wheels": wheels_here()}, "extras": {}}
     try:
         about = metadata.metadata(OURS)
     except metadata.PackageNotFoundError:
-        here = platform.python_version()
-        found.add("python", "ok", f"{here}, {sys.executable}")
+        _python(found, "")
         found.add(
             "attention-qc", "wrong", "not installed", expected="its metadata", fix=install("edge")
         )
@@ -172,6 +173,11 @@ def examine(found: Examination) -> bool:
     found.facts["packages"] = dict(sorted(versions.items(), key=lambda pair: pair[0].lower()))
     _base(found, [r for r in asked if r.extra == ""])
     loaded = _load_all([name for name in RUNTIMES if version_of(name) is not None])
+    if loaded["python"].why:
+        fix = "run it as the line's user, in an environment that this user may read"
+        expected = f"that {sys.executable} can be started"
+        found.add("loading", "wrong", loaded["python"].why, expected=expected, fix=fix)
+        return False
     runs = _runtimes(found, loaded)
     sees = _opencv(found, loaded["opencv"])
     for name in ("numpy", "pydantic", "cryptography"):
@@ -185,7 +191,6 @@ def examine(found: Examination) -> bool:
 
 def _python(found: Examination, asked: str) -> None:
     here = platform.python_version()
-    found.facts["python"] = here
     needed = requirements([f"python {asked}"])[0]
     fits = needed.allows(here)
     text = f"{here} on {platform.machine()}, {sys.prefix}"
@@ -224,13 +229,12 @@ def _base(found: Examination, needed: Sequence[Requirement]) -> None:
 
 def _runtimes(found: Examination, loaded: dict[str, Loaded]) -> bool:
     there = [name for name in RUNTIMES if name in loaded]
-    found.facts["runtime"] = None
     if not there:
         found.add(
             "runtime",
             "wrong",
             "neither ai-edge-litert nor tflite-runtime is installed",
-            expected="one of them",
+            expected="one that loads",
             fix=install("edge"),
         )
         return False
@@ -249,8 +253,8 @@ def _runtimes(found: Examination, loaded: dict[str, Loaded]) -> bool:
 
 
 def _opencv(found: Examination, loaded: Loaded) -> bool:
-    wheels = wheels_here()
-    found.facts["opencv"] = {"wheels": wheels, **loaded.said}
+    found.facts["opencv"] |= loaded.said
+    wheels = found.facts["opencv"]["wheels"]
     if len(wheels) > 1:
         found.add(
             "opencv",
@@ -317,6 +321,7 @@ def _in_words(lacking: dict[str, str]) -> str:
 
 def _load_all(runtimes: Sequence[str]) -> dict[str, Loaded]:
     codes = {
+        "python": "said = {}",
         "numpy": _NUMPY,
         "opencv": _OPENCV,
         "pydantic": _PLAIN.format("pydantic"),
@@ -346,7 +351,7 @@ def load(code: str) -> Loaded:
     except subprocess.TimeoutExpired:
         return Loaded(f"did not load within {_LOAD_S:.0f} s", {})
     except OSError as error:
-        return Loaded(f"no other process can be started: {error}", {})
+        return Loaded(f"no other process can be started: {error.strerror}", {})
     if ran.returncode < 0:
         name = signal.Signals(-ran.returncode).name
         hint = ": built for another processor" if name in ("SIGILL", "SIGBUS") else ""

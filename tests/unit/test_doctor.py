@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found, _ = on_disk(tmp_path / "file" / "j.db")
     wrong = found["journal folder"]
-    assert wrong.state == "wrong" and "Not a directory" in wrong.found
+    assert wrong.state == "wrong" and wrong.found.endswith("file: Not a directory")
     assert wrong.fix.startswith("sudo install -d")
 
 

@@ -54,7 +54,7 @@ def examined(
     about = About({"Version": "9", "Requires-Python": python})
     monkeypatch.setattr(packages.metadata, "metadata", lambda _: about)
     monkeypatch.setattr(packages, "version_of", there.get)
-    good = dict.fromkeys(("numpy", "pydantic", "cryptography"), Loaded("", {}))
+    good = dict.fromkeys(("python", "numpy", "pydantic", "cryptography"), Loaded("", {}))
     good |= {"opencv": Loaded("", SAID)} | {
         n: Loaded("", {}) for n in packages.RUNTIMES if n in there
     }
@@ -214,6 +214,18 @@ def test_a_source_that_was_not_installed_is_told(monkeypatch: pytest.MonkeyPatch
     found = Examination()
     packages.examine(found)
     assert [c.check for c in found.of("wrong")] == ["attention-qc"]
+
+
+def test_a_python_that_cannot_be_started_again_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packages.sys, "executable", "/no/such/python")
+    why = load("said = {}").why
+    assert why == "no other process can be started: No such file or directory"
+    shut = dict.fromkeys(("python", "numpy", "opencv", "ai-edge-litert"), Loaded(why, {}))
+    found, usable = examined(monkeypatch, loads=shut)
+    assert not usable and only(found, "wrong").found == why
+    assert {"python", "packages", "runtime", "opencv", "extras"} <= set(found.facts)
 
 
 def test_what_this_very_machine_loads() -> None:

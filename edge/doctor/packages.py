@@ -33,8 +33,8 @@ WHEELS = (
 LINE_EXTRAS = ("edge", "live", "mqtt", "webhook", "station", "parquet")
 """What a machine at the line may need; the others are for where models are made."""
 
-_SUMS = ("all", "dev", "edge-tflite")
-"""Extras that are no one thing; `edge-tflite` stands in for `edge`, see `_runtimes`."""
+_SUMS = ("all", "dev")
+"""Extras that are no one thing."""
 
 _LOAD_S = 60.0
 _MISSING = " is not installed"
@@ -52,8 +52,7 @@ _NUMPY = "import numpy as m; m.ones((8, 8), m.float32) @ m.ones((8, 8), m.float3
 _OPENCV = """
 import cv2 as m, numpy
 m.resize(numpy.zeros((8, 8, 3), numpy.uint8), (4, 4))
-log, asked = m.utils.logging, m.videoio_registry
-log.setLogLevel(log.LOG_LEVEL_SILENT)
+asked = m.videoio_registry
 names = lambda found: [asked.getBackendName(b) for b in found if asked.hasBackend(b)]
 gui = [l.split(":")[1].strip() for l in m.getBuildInformation().splitlines() if "GUI:" in l]
 said = {

@@ -141,9 +141,12 @@ def test_without_a_runtime_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_older_runtime_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, loads = examined(monkeypatch, without=("ai-edge-litert",), tflite_runtime="2.14.0")
+    found, loads = examined(
+        monkeypatch, without=("ai-edge-litert",), tflite_runtime="2.14.0", numpy="1.26.4"
+    )
     assert loads and found.ok and found.facts["runtime"] == "tflite-runtime 2.14.0"
     assert "edge" not in found.facts["extras"]
+    assert found.facts["extras"]["edge-tflite"]["installed"]
     both, _ = examined(monkeypatch, tflite_runtime="2.14.0")
     (runtime,) = [c for c in both.checks if c.check == "runtime"]
     assert runtime.found == "ai-edge-litert 2.3.0 loads; tflite-runtime 2.14.0 is not used"

@@ -294,8 +294,8 @@ def _extras(found: Examination, asked: Sequence[Requirement]) -> None:
         name: {r.name: why for r in asked if r.extra == name and (why := _wrong_with(r))}
         for name in names
     }
-    if (found.facts["runtime"] or "").split(" ")[0] == "tflite-runtime":
-        lacking.pop("edge", None)
+    older = (found.facts["runtime"] or "").startswith("tflite-runtime")
+    lacking.pop("edge" if older else "edge-tflite", None)  # one stands in for the other
     found.facts["extras"] = {
         name: {"installed": not missing, "missing": list(missing), "install": install(name)}
         for name, missing in lacking.items()

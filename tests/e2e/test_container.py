@@ -85,7 +85,7 @@ def test_nothing_to_train_with_is_in_it_and_its_health_is_asked(image: str) -> N
     assert inside(image, "--entrypoint", "python", image, "-c", asked).strip() == "[]"
     (told,) = json.loads(podman("inspect", image))
     assert told["User"] == "attention-qc"
-    assert told["HealthCheck"]["Test"][0] == "CMD"
+    assert told["Healthcheck"]["Test"][0] == "CMD"
 
 
 @pytest.fixture

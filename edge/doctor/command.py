@@ -65,7 +65,8 @@ def _line(found: Examination, path: Path) -> None:
     try:
         file = load("edge", "qc.linefile:read_line")(path)
     except QCError as error:
-        found.add("line file", "wrong", str(error), expected="one that `qc run` takes")
+        fix = "mend the line file, or install the extra that brings what is missing (see above)"
+        found.add("line file", "wrong", str(error), expected="one that `qc run` takes", fix=fix)
         return
     found.add(
         "line file", "ok", f"{path.name}, sources: {len(file.source)}, sinks: {len(file.sinks)}"

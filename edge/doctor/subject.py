@@ -6,8 +6,7 @@ This loads what is native, so it comes after `packages` has tried that in other 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,9 @@ from qc.plugins import resolve
 from qc.replay import replay
 from qc.signature import require_signature
 from qc.types import Frame, utc_now
+
+_SERVING = ("uvicorn", "starlette", "prometheus_client")
+"""What the extra live brings."""
 
 INSPECTIONS = 200
 """Inspections that are timed; fewer where they take more than two seconds."""
@@ -98,9 +100,10 @@ def _time(
     p50_ms, p99_ms = (float(p) for p in np.percentile(times, (50, 99)))
     facts |= {"p50_ms": round(p50_ms, 3), "p99_ms": round(p99_ms, 3)}
     late = deadline_ms is not None and p99_ms > deadline_ms
+    all_late = deadline_ms is not None and p50_ms > deadline_ms
     found.add(
         "inspection",
-        "wrong" if late else "ok",
+        "wrong" if all_late else "warning" if late else "ok",
         f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms for a picture of the model's size, one thread",
         expected=f"at most the deadline of {deadline_ms:g} ms" if late else "",
         fix="a faster machine, a smaller model, or a later deadline" if late else "",
@@ -109,14 +112,19 @@ def _time(
 
 def examine_line(found: Examination, file: LineFile) -> None:
     """Look at what a line file names beside its bundle; nothing is opened that another may hold."""
-    status = _running(found, file)
+    runs = _runs(found, file)
     for source in file.source:
-        _source(found, source)
+        name = f"source {source.source_id}"
+        _source(found, name, source)
+        for table in (source, source.trigger):
+            if {"host", "port"} <= table.arguments.keys():
+                _served(found, f"port of {name}", table.arguments, runs)
     if file.health is not None:
-        _page(found, file.health.host, file.health.port, runs=status)
+        _served(found, "page", file.health.model_dump(), runs)
 
 
-def _running(found: Examination, file: LineFile) -> bool:
+def _runs(found: Examination, file: LineFile) -> bool:
+    """Whether a line writes this journal already."""
     if not control_file(file.journal).exists():
         return False
     try:
@@ -127,8 +135,7 @@ def _running(found: Examination, file: LineFile) -> bool:
     return True
 
 
-def _source(found: Examination, table: SourceTable) -> None:
-    name = f"source {table.source_id}"
+def _source(found: Examination, name: str, table: SourceTable) -> None:
     try:
         resolve("source", table.kind).Source(**table.arguments, source_id=table.source_id)
         resolve("trigger", table.trigger.kind).Trigger(**table.trigger.arguments)
@@ -137,27 +144,32 @@ def _source(found: Examination, table: SourceTable) -> None:
         return
     device = table.arguments.get("device") if table.kind == "camera" else None
     path = Path(f"/dev/video{device}" if isinstance(device, int) else device or "/")
-    if device is not None and not path.exists():
+    if not path.exists():
         found.add(name, "wrong", f"{path} is not there", expected="a camera", fix="plug it in")
         return
     found.add(name, "ok", table.kind + (f" {path}" if device is not None else ""))
 
 
-def _page(found: Examination, host: str, port: int, *, runs: bool) -> None:
-    lacking = [
-        name for name in ("uvicorn", "starlette", "prometheus_client") if not find_spec(name)
-    ]
+def _served(found: Examination, name: str, told: Mapping[str, Any], runs: bool) -> None:
+    """Whether something can be served at host and port."""
+    place = f"{told['host']}:{told['port']}"
+    lacking = [module for module in _SERVING if find_spec(module) is None]
     if lacking:
-        text = f"{', '.join(lacking)} is not installed"
-        found.add("page", "wrong", text, expected="the extra live", fix=install("live"))
+        found.add(
+            name,
+            "wrong",
+            f"{place} cannot be served without {', '.join(lacking)}",
+            expected="the extra live",
+            fix=install("live"),
+        )
         return
-    import_module("edge.live.app")
     if runs:
-        found.add("page", "ok", f"{host}:{port} is the running line's")
+        found.add(name, "ok", f"{place} is the running line's")
         return
     try:
-        bound(host, port, "the page of the line").close()
+        bound(told["host"], told["port"], "the line").close()
     except QCError as error:
-        found.add("page", "wrong", str(error), expected="a free port", fix="another [health] port")
+        fix = "another port in the line file"
+        found.add(name, "wrong", str(error), expected="a free port", fix=fix)
         return
-    found.add("page", "ok", f"{host}:{port} is free")
+    found.add(name, "ok", f"{place} is free")

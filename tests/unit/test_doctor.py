@@ -318,6 +318,11 @@ def test_a_port_that_is_taken(folder: Path, taken: int, monkeypatch: pytest.Monk
     pytest.importorskip("starlette", reason="the live extra is not installed")
     ran, told = asked(line(folder, port=taken))
     assert ran.exit_code == 1 and states(told)["page"] == "wrong"
+    ran, told = asked(line(folder, kind="http_upload", options=f"port = {taken}"))
+    assert ran.exit_code == 1 and states(told)["port of source http_upload"] == "wrong"
+    trigger = f'path = "parts"\ntrigger = {{ kind = "http", port = {taken} }}'
+    ran, told = asked(line(folder, options=trigger))
+    assert ran.exit_code == 1 and states(told)["port of source folder"] == "wrong"
     running = {"state": "running", "started_at": "2025-03-04"}
     monkeypatch.setattr(subject, "ask", lambda journal, request: running)
     (folder / "j").mkdir()
@@ -329,6 +334,7 @@ def test_a_port_that_is_taken(folder: Path, taken: int, monkeypatch: pytest.Monk
 def test_a_page_without_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "find_spec", lambda name: None)
     ran, told = asked(line(folder))
+    assert "cannot be served without uvicorn, starlette, prometheus_client" in ran.stderr
     assert states(told)["page"] == "wrong" and "pip install 'attention-qc[live]'" in ran.stderr
 
 

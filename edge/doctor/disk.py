@@ -34,7 +34,7 @@ def examine(found: Examination, journal: Path, min_free_gb: float) -> None:
         journal: that a line will write; its folder need not be there yet.
         min_free_gb: free gigabytes under which a line keeps no picture.
     """
-    folder = journal.absolute().parent
+    folder = journal.parent.resolve()
     there = next(f for f in (folder, *folder.parents) if f.exists())
     facts: dict[str, object] = {"folder": str(folder), "file_system": file_system(there)}
     found.facts["disk"] = facts

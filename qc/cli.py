@@ -12,6 +12,7 @@ import typer
 
 from qc.card_cli import card
 from qc.console import AsJson, Verbose, command, load
+from qc.doctor_cli import doctor
 from qc.evaluate_cli import DataOption, compare, evaluate
 from qc.journal_cli import journal_app
 from qc.keys_cli import keys_app
@@ -335,6 +336,7 @@ def bench(
 
 
 app.command()(review)
+app.command()(doctor)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from qc.errors import FaultError, QCError, UsageError
 
@@ -27,6 +28,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries talk.")]
 
 Tell = Callable[[int, int], None]
+
+_WIDE = 200
+"""Characters of a line where stderr is no terminal."""
 
 _CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\t\n"}
 """Characters that steer a terminal: a file name may hold them."""
@@ -43,6 +47,11 @@ class Command:
     def say(self, text: str) -> None:
         """A line for a person."""
         stderr.print(escape(text.translate(_CONTROLS)))
+
+    def show(self, table: Table) -> None:
+        """A table for a person; a file has no edge, so nothing is cut off there."""
+        wide = stderr if stderr.is_terminal else Console(stderr=True, highlight=False, width=_WIDE)
+        wide.print(table)
 
     def print(self, text: str) -> None:
         """A text that is the command's product, on stdout."""

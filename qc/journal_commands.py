@@ -10,7 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from qc.console import Command, stderr
+from qc.console import Command
 from qc.errors import DataError, GateError, UsageError, nearest, printable
 from qc.journal_export import facts_of, write_csv, write_parquet
 from qc.journal_open import open_journal
@@ -21,6 +21,18 @@ from qc.types import Verdict
 
 _SHOWN = 20
 _COLUMNS = ("seq", "captured", "source", "part", "lot", "verdict", "defect", "score")
+
+_NOT_OF_EVENTS = {
+    "since": "--since",
+    "until": "--until",
+    "lot": "--lot",
+    "part_id": "--part",
+    "verdicts": "--verdict",
+    "source_id": "--source",
+    "bundle_id": "--bundle",
+    "defect_class": "--class",
+}
+"""The conditions of inspections alone, and the options that set them."""
 
 
 def filter_of(
@@ -104,8 +116,7 @@ def query(running: Command, path: Path, wanted: Filter, limit: int, *, newest: b
         texts = [str(row.seq), moment, row.source_id, row.part_id or "", row.lot or ""]
         texts += [row.verdict.value, row.defect_class or "", score]
         table.add_row(*(escape(printable(text)) for text in texts))
-    wide = None if stderr.is_terminal else 200  # a file has no edge
-    stderr.print(table, width=wide)
+    running.show(table)
     running.say(f"{len(rows)} inspections" + (f"; go on with --after {more}" if more else ""))
 
 
@@ -115,9 +126,14 @@ def events(running: Command, path: Path, wanted: Filter, limit: int, *, newest: 
     Raises:
         UsageError: a condition that events do not have.
     """
-    if wanted != Filter(after_seq=wanted.after_seq) or (newest and wanted.after_seq is not None):
+    given = [option for name, option in _NOT_OF_EVENTS.items() if getattr(wanted, name) is not None]
+    if newest and wanted.after_seq is not None:
+        given += ["--after with --newest"]
+    if given:
         raise UsageError(
-            "events are not chosen by this", expected="--after or --newest alone", found=wanted
+            "events are not chosen by this",
+            expected="--after or --newest alone",
+            found=", ".join(given),
         )
     journal = Journal(path)
     if newest:
@@ -128,8 +144,8 @@ def events(running: Command, path: Path, wanted: Filter, limit: int, *, newest: 
     facts = [{"seq": e.seq, "at": stamp(e.at), "kind": e.kind, "detail": e.detail} for e in found]
     running.result({"journal": str(path), "events": facts, "next_after": more})
     for event in found:
-        said = ", ".join(f"{name} {value}" for name, value in event.detail.items())
-        running.say(printable(f"{event.seq} {event.at:%Y-%m-%d %H:%M:%S} {event.kind}: {said}"))
+        said = f": {event.detail_text}" if event.detail else ""
+        running.say(printable(f"{event.seq} {event.at:%Y-%m-%d %H:%M:%S} {event.kind}{said}"))
     running.say(f"{len(found)} events" + (f"; go on with --after {more}" if more else ""))
 
 

@@ -109,6 +109,11 @@ class Event:
     detail: dict[str, Any]
     at: datetime
 
+    @property
+    def detail_text(self) -> str:
+        """The detail for a person, as JSON on one line."""
+        return json.dumps(self.detail, ensure_ascii=False, sort_keys=True)
+
 
 def row_of(found: sqlite3.Row, path: Path) -> Row:
     """The inspection in a row of `COLUMNS`.

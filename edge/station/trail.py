@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import threading
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -145,9 +144,8 @@ def decision_facts(found: Reviewed) -> dict[str, Any]:
 
 def event_facts(found: Event) -> dict[str, Any]:
     """One event as values."""
-    detail = json.dumps(found.detail, ensure_ascii=False, sort_keys=True)
     at = views.utc_text(found.at)
-    return {"seq": found.seq, "at": at, "kind": found.kind, "detail": detail}
+    return {"seq": found.seq, "at": at, "kind": found.kind, "detail": found.detail_text}
 
 
 def csv_lines(book: Journal, kind: Kind) -> Iterator[str]:

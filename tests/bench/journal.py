@@ -5,7 +5,8 @@
 1. Rows a second that one `JournalWriter` commits, without pictures, for some seconds, for each
    durability; each row has three scores and a map of 14 x 14.
 2. A journal of a million rows in lots of 10,000 that lie next to each other two by two: the time
-   to list one lot, as a person or a program asks for it, the first time and again.
+   to list one lot, as a person or a program asks for it, the first time and again. With another
+   number of rows the last two lots are smaller; whole ones are listed where there are any.
 3. The chain of that journal is walked, and it is exported as CSV, with the memory of that.
 4. A line is killed at so many random moments.
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import resource
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,6 +100,13 @@ def write(path: Path, durability: Durability, seconds: float) -> tuple[float, fl
     return number / (time.monotonic() - begin), busy / number * 1e6
 
 
+def lot_size(number: int, rows: int) -> int:
+    """How many of so many rows are in a lot."""
+    pair, second = divmod(number, 2)
+    in_pair = min(max(rows - pair * 2 * LOT, 0), 2 * LOT)
+    return (in_pair + 1 - second) // 2
+
+
 def fill(path: Path, rows: int) -> None:
     """The same rows in large transactions, to have many soon."""
     connection, lock = open_journal(path, "normal")
@@ -104,7 +114,7 @@ def fill(path: Path, rows: int) -> None:
     kinds = [inspection_row(part(number), MANIFEST, False, None) for number in range(20)]
     for first in range(0, rows, LOT):
         chain.begin()
-        for number in range(first, first + LOT):
+        for number in range(first, min(first + LOT, rows)):
             chain.append("inspections", kinds[number % 20] | facts(number))
         connection.execute("COMMIT")
     connection.close()
@@ -114,14 +124,14 @@ def fill(path: Path, rows: int) -> None:
 def listed(path: Path, rows: int) -> dict[str, Any]:
     """Times to list lots, to page through all, and to ask by time."""
     journal = Journal(path)
-    lots = [f"lot-{n:04d}" for n in random.Random(0).choices(range(rows // LOT), k=5)]
+    whole = rows // (2 * LOT) * 2
     times, busy = [], []
-    for lot in lots:
+    for lot in random.Random(0).choices(range(whole or min(rows, 2)), k=5):
         begin, before = time.monotonic(), time.process_time()
-        found = journal.query(Filter(lot=lot), limit=LOT + 1)
+        found = journal.query(Filter(lot=f"lot-{lot:04d}"), limit=LOT + 1)
         times.append(round(time.monotonic() - begin, 3))
         busy.append(round(time.process_time() - before, 3))
-        assert len(found) == LOT, len(found)
+        assert len(found) == lot_size(lot, rows), (lot, len(found))
     begin = time.monotonic()
     middle = START + timedelta(seconds=rows / 20)
     hour = journal.query(Filter(since=middle, until=middle + timedelta(seconds=600)), limit=10**6)
@@ -146,13 +156,25 @@ def exported(path: Path, folder: Path) -> dict[str, Any]:
     return {"csv_s": round(time.monotonic() - begin, 1), "csv_rss_mb": round(most)}
 
 
-def main() -> int:
-    """Measure, report."""
+def asked(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
     words = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     words.add_argument("--rows", type=int, default=1_000_000)
     words.add_argument("--seconds", type=float, default=20.0)
     words.add_argument("--kills", type=int, default=20)
-    told = words.parse_args()
+    told = words.parse_args(arguments)
+    if told.rows < 1:
+        words.error(f"--rows: expected at least 1, found {told.rows}")
+    if not 0 < told.seconds < math.inf:
+        words.error(f"--seconds: expected more than 0, found {told.seconds:g}")
+    if told.kills < 0:
+        words.error(f"--kills: expected 0 or more, found {told.kills}")
+    return told
+
+
+def main() -> int:
+    """Measure, report."""
+    told = asked()
     row: dict[str, Any] = {"load_before": round(os.getloadavg()[0], 1), "cpus": os.cpu_count()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

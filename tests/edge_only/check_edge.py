@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ABSENT = ("tensorflow", "keras", "albumentations", "sklearn", "fastapi", "pytest")
+RUNTIMES = ("ai-edge-litert", "tflite-runtime")
 VERDICTS = ("OK", "NG", "REVIEW", "FAULT")
 IMAGES = 40
 """Pictures of the folder that are taken at most."""
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
         verified, code = qc(home, "verify", bundle)
         say(f"verify: {verified['runtime']}, golden {verified['golden']}")
         check(code == 0 and verified["ok"] is True, f"the bundle does not replay: {verified}")
+        check_doctor(home, bundle)
         shown = check_show(home, bundle)
         inspected = check_inspect(home, bundle, pictures, shown)
         check_run(home, bundle, pictures, inspected)
@@ -58,6 +60,17 @@ def check_installation() -> None:
         place = "" if spec is None else str(spec.origin)
         check("site-packages" in place, f"{name} is not the installed one but {place or 'absent'}")
     say(f"installed in {sys.prefix}; {', '.join(ABSENT)} are not importable")
+
+
+def check_doctor(home: Path, bundle: Path) -> None:
+    """Nothing is wrong with this installation, and what is not installed is told."""
+    found, code = qc(home, "doctor", bundle)
+    wrong = [c for c in found.get("checks", [found]) if c.get("state", "wrong") == "wrong"]
+    check(code == 0 and not wrong, f"doctor: exit {code}, {wrong}")
+    check(found["runtime"].rpartition(" ")[0] in RUNTIMES, f"doctor: {found['runtime']}")
+    check(not found["extras"]["train"]["installed"], "doctor: finds the extra train")
+    check(found["bundle"]["verdict_flips"] == 0, f"doctor: {found['bundle']}")
+    say(f"doctor: {found['runtime']}, p50 {found['bundle']['p50_ms']} ms for an inspection")
 
 
 def copy_pictures(images: Path, folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.table import Table
 
 from qc import console
 from qc.console import Command, command, load, need
@@ -97,6 +98,14 @@ def test_a_bar_is_drawn_where_stderr_has_no_descriptor(monkeypatch: pytest.Monke
     with Command(False, False).step("reading") as tell:
         tell(3, 4)
     assert "reading" in stream.getvalue() and "75%" in stream.getvalue()
+
+
+def test_a_table_that_goes_to_a_file_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table()
+    table.add_column("part", no_wrap=True)
+    table.add_row("p" * 150)
+    Command(False, False).show(table)
+    assert "p" * 150 in capsys.readouterr().err
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

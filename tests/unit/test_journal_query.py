@@ -153,11 +153,27 @@ def test_query_lists(path: Path) -> None:
     assert shown.stdout == ""
 
 
+def test_events_are_told_as_json_and_an_empty_detail_is_left_out(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path / "j.db", toy_manifest(tmp_path), "toy 1.0") as writer:
+        writer.event("stop", {"why": None, "dropped": {}, "part": "größe\n1", "clean": True})
+        writer.event("logout", {})
+    shown = CliRunner().invoke(app, ["journal", "query", str(tmp_path / "j.db"), "--events"])
+    assert shown.exit_code == 0, shown.output
+    stop, logout, count = shown.stderr.splitlines()
+    kind, _, detail = stop[len("1 2025-03-04 12:00:00 ") :].partition(": ")
+    assert kind == "stop"
+    assert detail == '{"clean": true, "dropped": {}, "part": "größe\\n1", "why": null}'
+    assert logout.endswith(" logout")
+    assert count == "2 events"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("query", "--verdict", "NGG"), "did you mean 'NG'"),
         (("query", "--since", "noon"), "--since is no time"),
+        (("query", "--events", "--lot", "a", "--verdict", "NG"), "found --lot, --verdict"),
+        (("query", "--events", "--newest", "--after", "3"), "found --after with --newest"),
         (("export",), "--csv FILE or --parquet FILE"),
     ],
 )

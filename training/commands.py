@@ -38,14 +38,14 @@ def data_audit(
 ) -> None:
     """Audit a dataset, and a split of it; write the page of what was found where one is wanted."""
     reading = read_dataset(path, format, told(options))
-    samples = reading.samples
-    if not samples and reading.fatal:
-        raise reading.fatal[0]
+    samples = reading.samples or reading.usable(path)
     if split is not None:
         samples = apply_split(samples, split)
     with running.step("audit") as tell:
         found = audit(samples, reading.format, progress=tell)
     found["annotation_errors"] += reading.errors
+    found["without_picture"] = reading.without_picture
+    found["cautions"] += [reading.left_out] if reading.left_out else []
     if reading.fatal:
         found["blocking"].append(f"{len(reading.fatal)} file(s) or annotation(s) do not fit")
     if html is not None:

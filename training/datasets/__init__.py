@@ -46,12 +46,37 @@ class Reading:
         errors: `{"path", "why"}` of each wrong annotation; path is the sample id where the image
             is known.
         fatal: those of the errors for which training refuses the dataset.
+        without_picture: reviewed parts whose picture was never kept, or is removed by the rules of
+            its line; they are no sample, and no error.
     """
 
     format: str
     samples: list[Sample]
     errors: list[dict[str, str]]
     fatal: list[DataError]
+    without_picture: int = 0
+
+    @property
+    def left_out(self) -> str:
+        """What is no sample and no error, in words; empty where that is nothing."""
+        n = self.without_picture
+        return f"{n} reviewed part(s) without a kept picture are left out" if n else ""
+
+    def usable(self, where: Path | str) -> list[Sample]:
+        """The samples of a dataset that can be trained with.
+
+        Args:
+            where: the dataset, for the error.
+
+        Raises:
+            DataError: the first fatal error, or there is no sample.
+        """
+        if self.fatal:
+            raise self.fatal[0]
+        if not self.samples:
+            what = f"dataset holds no image (read as {self.format})"
+            raise DataError(what, where=where, found=self.left_out or None)
+        return self.samples
 
 
 def layouts() -> dict[str, Layout]:
@@ -80,11 +105,7 @@ def load_samples(
         UsageError: options for a layout that has none.
     """
     reading = read_dataset(path, format, options)
-    if reading.fatal:
-        raise reading.fatal[0]
-    if not reading.samples:
-        raise DataError(f"dataset holds no image (read as {reading.format})", where=path)
-    return reading.format, reading.samples
+    return reading.format, reading.usable(path)
 
 
 def read_dataset(
@@ -107,6 +128,7 @@ def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> 
     if not root.exists():
         raise DataError("dataset does not exist", where=root)
     errors, fatal = _wrong_entries(root)
+    without_picture = 0
     known = layouts()
     name = _detected(root, known) if format is None else _named(format, known, root)
     module: Any = known[name]
@@ -117,6 +139,7 @@ def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> 
         samples = list(scan.samples)
         errors += scan.as_rows()
         fatal += scan.fatal
+        without_picture = scan.without_picture
     else:
         samples = list(module.samples(root, *told))
     for sample in filter(_is_unwritable, samples):
@@ -127,7 +150,7 @@ def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> 
     twice = [k for k, n in Counter(s.sample_id for s in samples).items() if n > 1]
     if twice:
         raise DataError("sample ids occur twice", where=root, found=", ".join(twice[:5]))
-    return Reading(name, samples, errors, fatal)
+    return Reading(name, samples, errors, fatal, without_picture)
 
 
 def _wrong_entries(root: Path) -> tuple[list[dict[str, str]], list[DataError]]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from qc.errors import DataError, UsageError
+from qc.errors import DataError, UsageError, nearest
 from qc.preprocess import PreprocessSpec
 from qc.recipe import Recipe, dataset_path, read_recipe
 from qc.types import Sample
@@ -30,6 +31,9 @@ _VERSIONS = (
     "opencv-python-headless",
     "albumentations",
 )
+
+_SHOWN = 8
+"""Names of a folder that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,7 @@ def plan_run(
     recipe = read_recipe(recipe_path)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
-    place = dataset_path(recipe, recipe_path, data)
-    _, samples = load_samples(place, recipe.data.format, recipe.data.options)
-    _classes(samples, recipe.data.good, place)
+    place, samples = _dataset(recipe, recipe_path, data)
     if recipe.data.split is None and all(s.split is not None for s in samples):
         refuse_leaks(samples, place)
     elif recipe.data.split is None:
@@ -111,6 +113,47 @@ def plan_run(
             found=", ".join(unknown),
         )
     return _plan(runs, recipe, place, classes, samples, weights)
+
+
+def _dataset(recipe: Recipe, recipe_path: Path, data: Path | None) -> tuple[Path, list[Sample]]:
+    """Where the recipe's dataset lies, and what is in it.
+
+    A folder given as the one that holds the dataset, which does not, is the dataset itself only
+    where it can be read as that, or goes by its name.
+    """
+    place = dataset_path(recipe, recipe_path, data)
+
+    def read() -> list[Sample]:
+        _, samples = load_samples(place, recipe.data.format, recipe.data.options)
+        _classes(samples, recipe.data.good, place)
+        return samples
+
+    if data is None or place != data or data.resolve().name == Path(recipe.data.path).name:
+        return place, read()
+    try:
+        return place, read()
+    except DataError as error:
+        there, hint = _lying(data, recipe.data.path)
+        raise DataError(
+            f"the recipe's dataset '{recipe.data.path}' is not in what --data or QC_DATA names"
+            f"{hint}",
+            where=recipe_path,
+            expected=f"{data / recipe.data.path}, or {data} as the dataset itself",
+            found=f"{there}, which is not the dataset itself: {error}",
+        ) from error
+
+
+def _lying(data: Path, wanted: str) -> tuple[str, str]:
+    """What lies in a folder, in words, and a hint at the name that is nearest to the one wanted."""
+    names: list[str] = []
+    if data.is_dir():
+        with suppress(OSError):  # not to be listed: the error that follows says so
+            names = sorted(entry.name for entry in data.iterdir())
+    near = nearest(wanted, names)
+    hint = f"; did you mean '{near}'?" if near else ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    shown = ", ".join(names[:_SHOWN]) or "nothing"
+    return (f"{shown}{more} in {data}" if data.is_dir() else f"the file {data}"), hint
 
 
 def _plan(
@@ -218,8 +261,9 @@ def open_run(path: Path, data: Path | None = None) -> RunPlan:
     if not (path / "result.json").is_file():
         raise UsageError("this run is not finished: go on with `qc train --resume`", where=path)
     if data is not None:
-        place = dataset_path(recipe, path / "recipe.toml", data)
-    _, samples = load_samples(place, recipe.data.format, recipe.data.options)
+        place, samples = _dataset(recipe, path / "recipe.toml", data)
+    else:
+        _, samples = load_samples(place, recipe.data.format, recipe.data.options)
     samples = apply_split(samples, path / "split.csv")
     samples = fit_labels(samples, recipe.model.task, recipe.data.good)
     return RunPlan(path, recipe, place, classes, tuple(samples), *hashes)

@@ -50,7 +50,7 @@ def export(
         asked = read_recipe(recipe)
         tables = {"export": asked.export, "decision": asked.decision}
         plan = replace(plan, recipe=plan.recipe.model_copy(update=tables))
-    found = export_run(plan, out, running.step, target=target, qat=qat, quiet=not running.verbose)
+    found = export_run(plan, out, running, target=target, qat=qat)
     if key is not None and found["bundle"] is not None:
         found["signed_by"] = sign_bundle(Path(found["bundle"]), key).key_id
     running.result(found)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from qc.errors import DataError, UsageError, nearest
+from qc.errors import DataError, FaultError, UsageError, nearest
+from qc.folders import lying
 from qc.preprocess import PreprocessSpec
 from qc.recipe import Recipe, dataset_path, read_recipe
 from qc.types import Sample
@@ -31,9 +31,6 @@ _VERSIONS = (
     "opencv-python-headless",
     "albumentations",
 )
-
-_SHOWN = 8
-"""Names of a folder that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -145,15 +142,10 @@ def _dataset(recipe: Recipe, recipe_path: Path, data: Path | None) -> tuple[Path
 
 def _lying(data: Path, wanted: str) -> tuple[str, str]:
     """What lies in a folder, in words, and a hint at the name that is nearest to the one wanted."""
-    names: list[str] = []
-    if data.is_dir():
-        with suppress(OSError):  # not to be listed: the error that follows says so
-            names = sorted(entry.name for entry in data.iterdir())
+    there, names = lying(data)
     near = nearest(wanted, names)
     hint = f"; did you mean '{near}'?" if near else ""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    shown = ", ".join(names[:_SHOWN]) or "nothing"
-    return (f"{shown}{more} in {data}" if data.is_dir() else f"the file {data}"), hint
+    return (f"{there} in {data}" if data.is_dir() else f"the file {data}"), hint
 
 
 def _plan(
@@ -209,6 +201,7 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
 
     Raises:
         UsageError: the run exists and `resume` was not said.
+        FaultError: the directory cannot be written.
     """
     if (plan.path / "result.json").is_file() and resume:
         return False
@@ -217,8 +210,12 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
         raise UsageError(
             f"this run {state}: go on with --resume, or remove it to train again", where=plan.path
         )
-    plan.path.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(recipe_path, plan.path / "recipe.toml")
+    try:
+        plan.path.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(recipe_path, plan.path / "recipe.toml")
+    except OSError as error:
+        found = error.strerror or error
+        raise FaultError("the run cannot be written", where=plan.path, found=found) from error
     write_split(plan.samples, plan.path / "split.csv")
     facts = {
         "recipe": plan.recipe.model_dump(mode="json"),

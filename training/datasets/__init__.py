@@ -9,8 +9,8 @@ as the columns of a table, which `samples` and `scan` then take as their second 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,7 @@ from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from qc.errors import DataError, UsageError, nearest, printable
-from qc.folders import walk
+from qc.folders import lying, walk
 from qc.tables import read_table
 from qc.types import Sample
 from training.datasets._annotated import HIDDEN
@@ -147,6 +147,9 @@ def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> 
         fatal.append(DataError(what, where=sample.image_path, found=sample.sample_id))
         errors.append({"path": printable(sample.sample_id), "why": str(fatal[-1])})
     samples = [sample for sample in samples if not _is_unwritable(sample)]
+    for error in _by_case_only(samples, root):
+        errors.append({"path": ".", "why": str(error)})
+        fatal.append(error)
     twice = [k for k, n in Counter(s.sample_id for s in samples).items() if n > 1]
     if twice:
         raise DataError("sample ids occur twice", where=root, found=", ".join(twice[:5]))
@@ -202,4 +205,24 @@ def _detected(root: Path, known: dict[str, Layout]) -> str:
         "no dataset format fits this path",
         where=root,
         expected=f"one of {', '.join(sorted(known))}",
+        found=lying(root)[0],
     )
+
+
+def _by_case_only(samples: Sequence[Sample], root: Path) -> list[DataError]:
+    """Classes whose names are the same but for the case of their letters: one typed in two ways."""
+    spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for sample in samples:
+        for label in sample.labels:
+            spellings[label.casefold()][label] += 1
+    what = "classes differ by the case of their letters only"
+    return [
+        DataError(
+            what,
+            where=root,
+            expected="one name for one class",
+            found=", ".join(f"{name} ({n} images)" for name, n in sorted(images.items())),
+        )
+        for images in spellings.values()
+        if len(images) > 1
+    ]

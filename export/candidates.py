@@ -76,7 +76,7 @@ class Trial:
         calibration: `(N, H, W, 3)` uint8 from TRAIN, and the hash of its ids.
         val: the decoded split.
         target: what to export for.
-        tell: one progress bar for all.
+        tell: one progress bar for all: work done, work in all, and the step it is in.
         quiet: hide what the converters print.
     """
 
@@ -87,41 +87,57 @@ class Trial:
     calibration_hash: str
     val: Images
     target: str
-    tell: Progress
+    tell: Callable[[int, int, str], None]
     quiet: bool = True
     worst: list[tuple[str, float]] = field(default_factory=list)
     _done: int = 0
     _total: int = 0
+    _at: int = 0
+    _step: str = ""
 
     def run(self, schemes: Sequence[str], fine_tune: FineTune | None) -> list[Candidate]:
         """Try the schemes, and what rescues int8 where it fails.
 
         After it `worst` holds the layers that hurt int8 most, where int8 failed.
         """
+        self._total = (len(schemes) + 1) * len(self.val) + 2 * len(self.calibration)
+        self._begin("laying the graph out")
         with saved_model(self.model, quiet=self.quiet) as saved:
-            self._total = (len(schemes) + 1) * len(self.val) + 2 * len(self.calibration)
             tried = [self.try_one(s, lambda s=s: self._convert(saved, s)) for s in _plain(schemes)]
             failed = any(c.row["scheme"] == "int8" and not c.passes for c in tried)
             if failed or "mixed" in schemes:
                 tried += self._mixed(saved, schemes, failed, fine_tune)
+        self._begin("timing")
         self._time([c for c in tried if c.predictor is not None])
-        self.tell(self._total, self._total)
+        self.tell(self._total, self._total, "")
         return tried
 
     def _convert(self, saved: SavedModel, scheme: str) -> Converted:
         if scheme == "int8":
-            return saved.convert(scheme, self.calibration, self._part(len(self.calibration)))
+            return saved.convert(scheme, self.calibration, self._calibrating("int8: calibrating"))
         return saved.convert(scheme)
+
+    def _calibrating(self, step: str) -> Progress:
+        """Tells of calibration images seen; after the last one the step before goes on."""
+        before, tell = self._step, self._part(len(self.calibration))
+
+        def calibrating(done: int, total: int) -> None:
+            self._step = step if done < total else before
+            tell(done, total)
+
+        return calibrating
 
     def _mixed(
         self, saved: SavedModel, schemes: Sequence[str], failed: bool, fine_tune: FineTune | None
     ) -> Iterator[Candidate]:
+        self._begin("mixed: converting")
         exact = saved.convert("float32").model
-        ranges = find_ranges(exact, self.calibration, self._part(len(self.calibration)))
+        ranges = find_ranges(exact, self.calibration, self._calibrating("mixed: calibrating"))
         kinds = operations(exact)
         attends = not kinds.isdisjoint(ATTENTION[:1])
         names: list[str] = []
         if failed:
+            self._begin("int8: which layers hurt")
             with suppress(QCError):  # it cannot be run: its row will say why
                 full = to_mixed(exact, ranges, quiet=self.quiet)
                 self.worst = layer_errors(exact, full.model, self.calibration)
@@ -143,6 +159,7 @@ class Trial:
                 if found.passes:
                     break
         if failed and fine_tune is not None:
+            self._begin("int8-qat: fine-tuning")
             copy = fine_tune(self._part(4 * len(self.val)))
             with saved_model(copy, quiet=self.quiet) as tuned:
                 yield self.try_one(
@@ -152,22 +169,25 @@ class Trial:
 
     def try_one(self, scheme: str, build: Callable[[], Converted]) -> Candidate:
         """Build a candidate and measure it; what cannot be built or run says why in its row."""
-        tell = self._part(len(self.val))
         row: dict[str, Any] = {"scheme": scheme, "bytes": None, "latency_ms": None}
         converted = None
         try:
+            self._begin(f"{scheme}: converting")
             converted = build()
             row["bytes"] = len(converted.model)
             row |= {"left_float": list(converted.left_float)} if converted.left_float else {}
             row |= cost(converted.model)
             facts = facts_of(self.plan, converted, self.target, self.calibration_hash)
             bundle = draft(self.plan.path, converted, facts)
+            self._begin(f"{scheme}: cost on {self.target}")
             row |= cost_on(self.target, bundle)
             predictor = predictor_of(bundle)
-            outputs = run_predictor(predictor, self.val.pixels, tell)
+            self._begin(f"{scheme}: judging VAL")
+            outputs = run_predictor(predictor, self.val.pixels, self._part(len(self.val)))
         except QCError as error:
             said = dict.fromkeys(("agreement", "recall_drop", "auroc"))
             return Candidate(converted, {**row, **said, "why_not": str(error)})
+        self._begin(f"{scheme}: thresholds")
         decision = self.decide(outputs)
         figures = compare(
             self.val.labels,
@@ -214,6 +234,11 @@ class Trial:
             key = "latency_ms" if candidate.row["latency_ms"] is None else "cpu_latency_ms"
             candidate.row[key] = round(milliseconds, 4)
 
+    def _begin(self, step: str) -> None:
+        """Name the step that begins, so that a bar that stands still says why."""
+        self._step = step
+        self.tell(self._at, self._total, step)
+
     def _part(self, count: int) -> Progress:
         """What tells of a part of the work of so many steps."""
         start = self._done
@@ -221,7 +246,8 @@ class Trial:
         self._total = max(self._total, self._done)
 
         def tell(done: int, total: int) -> None:
-            self.tell(start + done * count // max(total, 1), self._total)
+            self._at = start + done * count // max(total, 1)
+            self.tell(self._at, self._total, self._step)
 
         return tell
 

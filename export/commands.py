@@ -11,6 +11,7 @@ from rich.table import Table
 
 from qc.console import Command, stderr
 from qc.errors import GateError
+from qc.folders import refuse_unwritable
 from qc.recipe import read_recipe
 from qc.signature import read_private_key, sign_bundle
 from training.backend import wake
@@ -42,6 +43,7 @@ def export(
             with; nothing else of it is read.
     """
     key = None if sign is None else read_private_key(sign)
+    refuse_unwritable(out)
     wake(quiet=not running.verbose)
     from export.pack import export_run
 
@@ -50,7 +52,7 @@ def export(
         asked = read_recipe(recipe)
         tables = {"export": asked.export, "decision": asked.decision}
         plan = replace(plan, recipe=plan.recipe.model_copy(update=tables))
-    found = export_run(plan, out, running.step, target=target, qat=qat, quiet=not running.verbose)
+    found = export_run(plan, out, running, target=target, qat=qat)
     if key is not None and found["bundle"] is not None:
         found["signed_by"] = sign_bundle(Path(found["bundle"]), key).key_id
     running.result(found)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,13 @@ from export.metadata import with_metadata
 from export.papers import facts_of, predictor_of
 from export.targets import compile_for, schemes_for
 from qc.bundle import open_bundle, write_bundle
+from qc.console import Command
 from qc.errors import FaultError
 from qc.replay import require_replay
 from training.evaluate import Outputs, measure, overlay_range, run_keras, run_predictor, verdicts
 from training.pipeline import Images, Progress, load_images
 from training.run import RunPlan
 from training.steps import load_model
-
-Steps = Callable[[str], AbstractContextManager[Progress]]
-"""Opens a named progress bar."""
 
 _NOISY = ("latency_ms", "cpu_latency_ms")
 """What no two runs measure alike: the same run gives the same bytes without it."""
@@ -34,11 +30,10 @@ _NOISY = ("latency_ms", "cpu_latency_ms")
 def export_run(
     plan: RunPlan,
     out: Path | None,
-    steps: Steps,
+    running: Command,
     *,
     target: str = "cpu",
     qat: bool = False,
-    quiet: bool = True,
 ) -> dict[str, Any]:
     """Export a run to a bundle.
 
@@ -46,10 +41,9 @@ def export_run(
         plan: a finished run.
         out: the bundle; `<run>/<name>.tflite` where None, with the target's name where it is not
             the CPU.
-        steps: opens progress bars.
+        running: opens progress bars; hides what the converters print unless it is verbose.
         target: a key of `export.targets.SCHEMES`.
         qat: where int8 fails the gate, fine-tune under simulated quantisation.
-        quiet: hide what the converters print.
 
     Returns:
         The keys of `qc export --json`; where the gate fails, no bundle is written.
@@ -63,22 +57,24 @@ def export_run(
     schemes = schemes_for(target, recipe.export.scheme)
     name = recipe.name if target == "cpu" else f"{recipe.name}-{target}"
     path = out or plan.path / f"{name}.tflite"
-    model = load_model(plan)
+    with running.step("load the model") as tell:
+        model = load_model(plan)
+        tell(1, 1)
     chosen_ids = choose_stratified(
         plan.of_split("train"), recipe.export.calibration_images, recipe.seed
     )
-    with steps("read images") as tell:
+    with running.step("read images") as tell:
         calibration = load_images(chosen_ids, plan.classes, good, plan.preprocess, tell)
-    with steps("read VAL") as tell:
+    with running.step("read VAL") as tell:
         val = load_images(plan.of_split("val"), plan.classes, good, plan.preprocess, tell)
-    with steps("float on VAL") as tell:
+    with running.step("float on VAL") as tell:
         exact = run_keras(model, val.pixels, tell)
     fine_tune = None
     if qat:
         from export.qat import fine_tuner
 
         fine_tune = fine_tuner(plan, model, val)
-    with steps("candidates") as tell:
+    with running.bar("candidates") as bar:
         trial = Trial(
             plan,
             model,
@@ -87,8 +83,8 @@ def export_run(
             calibration_hash(chosen_ids),
             val,
             target,
-            tell,
-            quiet,
+            bar,
+            quiet=not running.verbose,
         )
         tried = trial.run(schemes, fine_tune)
     gate = [c.row["why_not"] for c in tried]
@@ -107,9 +103,9 @@ def export_run(
         {k: v for k, v in {**c.row, "why_not": why}.items() if k not in _NOISY}
         for c, why in zip(tried, gate, strict=True)
     ]
-    with steps("seal") as tell:
+    with running.step("seal") as tell:
         said = _seal(path, trial, chosen, stable, tell)
-    compiled = compile_for(target, open_bundle(path).model)
+        compiled = compile_for(target, open_bundle(path).model)
     if compiled is not None:
         said["compiled"] = str(_write(path.with_name(f"{path.stem}.vela.tflite"), compiled))
     return {**result, **said}

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qc.errors import DataError
+from qc.errors import DataError, FaultError
 from qc.imageio import IMAGE_SUFFIXES
+
+SHOWN = 8
+"""Names of a folder that an error lists."""
 
 
 @dataclass
@@ -71,6 +74,40 @@ def walk(root: Path, hidden: tuple[str, ...] = (".",)) -> Walk:
                     found.others.append(_other(path, entry.is_symlink()))
     found.files.sort()
     return found
+
+
+def lying(place: Path) -> tuple[str, list[str]]:
+    """What lies at a place, in words for an error, and the names in a folder, sorted."""
+    if not place.is_dir():
+        return "a file", []
+    try:
+        names = sorted(entry.name for entry in place.iterdir())
+    except OSError as error:
+        return f"a folder that cannot be read ({error.strerror})", []
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(names[:SHOWN]) or "nothing") + more, names
+
+
+def refuse_unwritable(*files: Path | None) -> None:
+    """Refuse a result's file before the work for it is done; None: no such result is wanted.
+
+    Raises:
+        FaultError: there is no folder for the file, it cannot be written, or a folder is there.
+    """
+    for file in files:
+        if file is None:
+            continue
+        folder = file.absolute().parent
+        found = None
+        if not folder.is_dir():
+            found = f"no folder {folder}"
+        elif file.is_dir():
+            found = "a folder of that name"
+        elif not os.access(file if file.exists() else folder, os.W_OK):
+            found = "no right to write, or a read-only disk"
+        if found is not None:
+            expected = "a file that can be written"
+            raise FaultError("cannot be written", where=file, expected=expected, found=found)
 
 
 def leads_back(link: Path, root: Path) -> bool:

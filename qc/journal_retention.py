@@ -225,6 +225,19 @@ class Retention:
             self._bytes -= n_bytes
 
 
+def removed_pictures(connection: sqlite3.Connection) -> Iterator[int]:
+    """The inspections, by `seq`, whose pictures were removed by the rules.
+
+    An event that was changed names none: it is for `qc journal verify` to find.
+    """
+    for (text,) in connection.execute("SELECT detail FROM events WHERE kind = ?", [REMOVED]):
+        try:
+            seqs = list(json.loads(text)["seqs"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield from (seq for seq in seqs if isinstance(seq, int))
+
+
 def _before(moment: datetime, pictures: list[_Picture]) -> list[_Picture]:
     return [*takewhile(lambda picture: picture.captured_at < moment, pictures)]
 

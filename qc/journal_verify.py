@@ -8,7 +8,6 @@ written anew by who owns the file, where no head was noted.
 from __future__ import annotations
 
 import heapq
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 
 from qc.journal_chain import START, TABLES, row_hash
 from qc.journal_read import Journal
-from qc.journal_retention import REMOVED
+from qc.journal_retention import removed_pictures
 
 MOST = 1000
 """Findings that are kept in words; further ones are counted."""
@@ -138,8 +137,7 @@ def lost_pictures(journal: Journal, among: int) -> list[str]:
             for seq, name, path in connection.execute(query, [among])
             if not (root / path).is_file() or not (root / path).stat().st_size
         ]
-        events = connection.execute("SELECT detail FROM events WHERE kind = ?", [REMOVED])
-        removed = {seq for (text,) in events if found for seq in json.loads(text)["seqs"]}
+        removed = set(removed_pictures(connection)) if found else set()
     return [name for seq, name in found if seq not in removed]
 
 
@@ -223,13 +221,9 @@ class _Pictures:
         self._root = root
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM inspections").fetchone()
         self._removed = bytearray(last + 1)
-        query = "SELECT detail FROM events WHERE kind = ?"
-        for (text,) in connection.execute(query, [REMOVED]):
-            try:
-                for seq in json.loads(text)["seqs"]:
-                    self._removed[seq] = 1
-            except (ValueError, KeyError, TypeError, IndexError):
-                continue  # a changed event: the walk finds it
+        for seq in removed_pictures(connection):
+            if 0 <= seq <= last:
+                self._removed[seq] = 1
 
     def take(self, row: dict[str, Any]) -> None:
         """The picture of one inspection."""

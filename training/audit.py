@@ -85,7 +85,9 @@ def audit(
         "leakage": _leakage(looks),
         "shortcuts": shortcuts(seen, [look.properties for look in looks]),
         "cautions": cautions(samples) + _grey_masks(looks),
-        "blocking": _blocking(unreadable, cross_split, conflicts),
+        "blocking": _blocking(
+            unreadable, cross_split, conflicts, [k for k in looks if k.mask == "wrong"]
+        ),
     }
 
 
@@ -223,11 +225,15 @@ def _cross_split(
 
 
 def _blocking(
-    unreadable: Sequence[object], cross_split: Sequence[object], conflicts: Sequence[object]
+    unreadable: Sequence[object],
+    cross_split: Sequence[object],
+    conflicts: Sequence[object],
+    wrong_masks: Sequence[object],
 ) -> list[str]:
     reasons = [
         (len(unreadable), "image(s) cannot be read"),
         (len(cross_split), "set(s) of images of one piece or alike stand in two splits"),
         (len(conflicts), "picture(s) have two different labels"),
+        (len(wrong_masks), "mask(s) cannot be read, or are of another size than their image"),
     ]
     return [f"{count} {what}" for count, what in reasons if count]

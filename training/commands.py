@@ -9,6 +9,7 @@ from typing import Any
 
 from qc.console import Command
 from qc.errors import GateError, UsageError
+from qc.folders import refuse_unwritable
 from qc.types import Sample
 from training.audit import audit, leakage_sentence
 from training.datasets import load_samples, read_dataset
@@ -37,15 +38,16 @@ def data_audit(
     options: Sequence[str] = (),
 ) -> None:
     """Audit a dataset, and a split of it; write the page of what was found where one is wanted."""
+    refuse_unwritable(html)
     reading = read_dataset(path, format, told(options))
-    samples = reading.samples
-    if not samples and reading.fatal:
-        raise reading.fatal[0]
+    samples = reading.samples or reading.usable(path)
     if split is not None:
         samples = apply_split(samples, split)
     with running.step("audit") as tell:
         found = audit(samples, reading.format, progress=tell)
     found["annotation_errors"] += reading.errors
+    found["without_picture"] = reading.without_picture
+    found["cautions"] += [reading.left_out] if reading.left_out else []
     if reading.fatal:
         found["blocking"].append(f"{len(reading.fatal)} file(s) or annotation(s) do not fit")
     if html is not None:
@@ -114,6 +116,7 @@ def data_split(
         infer_groups: pictures that show the same thing become one group.
         folds: as many splits, for cross-validation; None: one.
     """
+    refuse_unwritable(out)
     _, samples = load_samples(path, format, told(options))
     if group_regex is not None and group_folder:
         raise UsageError("two sources of groups", found="--group-regex and --group-folder")
@@ -208,6 +211,7 @@ def evaluate(
         raise UsageError("no such split", expected="train, val or test", found=repr(split))
     if metadata is not None and html is None:
         raise UsageError("--metadata is for the report: give --html, too", where=metadata)
+    refuse_unwritable(html, predictions)
     from training.backend import wake
 
     wake(quiet=not running.verbose)
@@ -254,6 +258,7 @@ def compare(
         raise UsageError("no such split", expected="train, val or test", found=repr(split))
     if len(runs) > 2:
         raise UsageError("too many runs", expected="--run once or twice", found=len(runs))
+    refuse_unwritable(html)
     from training.backend import wake
 
     wake(quiet=not running.verbose)

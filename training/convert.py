@@ -85,8 +85,8 @@ def convert(
         tell: told of images done and images in all.
 
     Returns:
-        `{"format", "out", "images", "classes", "boxes", "polygons", "masks", "groups", "notes"}`;
-        the classes as they are read back, each with its images.
+        `{"format", "out", "images", "classes", "boxes", "polygons", "masks", "groups",
+        "without_picture", "notes"}`; the classes as they are read back, each with its images.
 
     Raises:
         UsageError: an unknown format, a folder that cannot be `out`, or a good class not named.
@@ -96,11 +96,8 @@ def convert(
     chosen = writer(to)
     target = _checked_out(source, out)
     reading = read_dataset(source, format, options)
-    if reading.fatal:
-        raise reading.fatal[0]
-    if not reading.samples:
-        raise DataError(f"dataset holds no image (read as {reading.format})", where=source)
-    samples = reading.samples if split is None else apply_split(reading.samples, split)
+    samples = reading.usable(source)
+    samples = samples if split is None else apply_split(samples, split)
     with _made_whole(target) as root:
         job = Job(samples, root, to, good=good, tell=tell)
         chosen.write(job)
@@ -110,6 +107,7 @@ def convert(
         job.notes["splits are left out: not every image has one"] = 1
     what = "{n} annotation(s) of the source are wrong or incomplete: qc data audit names them"
     job.notes[what] = len(reading.errors)
+    job.notes[reading.left_out] = reading.without_picture
     classes = Counter(label for labels in job.labels.values() for label in labels)
     return {
         "format": job.format,
@@ -120,6 +118,7 @@ def convert(
         "polygons": job.polygons,
         "masks": job.masks,
         "groups": len(set(groups.values())),
+        "without_picture": reading.without_picture,
         "notes": job.lines(),
     }
 

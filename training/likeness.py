@@ -4,8 +4,8 @@ Two pictures of one piece agree in the *phase* of their spectra, whatever the li
 slowly over a picture and shows in the amplitudes. So each picture is brought to 64 x 64, evened
 out, and whitened (every frequency above the noise gets the same amplitude); the peak of the
 correlation of two such pictures is near 1 where they show the same thing, even some pixels apart,
-and near 0.2 where they do not. Only likely pairs are compared: those whose amplitudes, which no
-shift changes, are nearest.
+and near 0.15 where they do not. They must agree all over: what stands out in one place is cut.
+Only likely pairs are compared: those whose amplitudes, which no shift changes, are nearest.
 
 Source: Kuglin and Hines, "The phase correlation image alignment method", 1975.
 """
@@ -41,6 +41,10 @@ lacks to a peak of 1 is this many times less."""
 NOISE = 4.0
 """Amplitude that noise commonly has in an outline's spectrum (a lively picture has about 24): what
 lies below says nothing. Without it a smooth picture is not found again after saving as JPEG."""
+
+MOST = 3.0
+"""Most that one place of a whitened picture counts, in standard deviations. Without it a dark hole
+on a plain part holds most of the picture, and any two parts with a hole are alike."""
 
 _REACH = 6  # largest shift that is looked for, pixels of 64: a tenth of the side
 _NEAREST = 16  # pictures compared with each one as it stands
@@ -138,9 +142,14 @@ def _whitened(outlines: NDArray[np.float16]) -> tuple[NDArray[np.float16], _Floa
         half = np.log(size[:, low, : _LOW + 1] + 1)
         amplitudes[part] = np.concatenate([half[:, ::-1, :0:-1], half], axis=2)
         flat = scipy.fft.irfft2(spectrum / (size + NOISE) * band, s=(SIDE, SIDE), workers=-1)
-        length = np.linalg.norm(flat.reshape(len(flat), -1), axis=1)
-        white[part] = SIDE * flat / np.maximum(length, 1e-12)[:, None, None]
+        white[part] = _of_length(np.clip(_of_length(flat), -MOST, MOST))
     return white, amplitudes
+
+
+def _of_length(pictures: _Floats) -> _Floats:
+    """Pictures `(N, 64, 64)` of length 64: a standard deviation of 1."""
+    length = np.linalg.norm(pictures.reshape(len(pictures), -1), axis=1)
+    return np.asarray(SIDE * pictures / np.maximum(length, 1e-12)[:, None, None])
 
 
 def _compared(

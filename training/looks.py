@@ -38,6 +38,9 @@ MaskState = Literal["none", "drawn", "grey", "empty", "too dark", "wrong"]
 """Of a mask file: pixels above the threshold, of two values or of more (grey); none of them; none,
 though some are not black; or not readable."""
 
+MIN_SIDE = 8
+"""Pixels that a picture must have on each side: a smaller one shows no part."""
+
 _BATCH = 256
 
 _Floats = NDArray[np.float32]
@@ -50,7 +53,7 @@ class Look:
 
     Args:
         sample: whose picture it is.
-        why: the picture cannot be read; None: it can.
+        why: the picture cannot be read, or shows nothing; None: it can be used.
         digest: SHA-256 of size and pixels.
         thumbnail: `(256,)` float32, zero mean and unit length; all zero where it is one flat grey.
         outline: `(64, 64)` float16, of `training.likeness.outline`.
@@ -125,6 +128,7 @@ def numbers(values: Iterable[object]) -> NDArray[np.int64]:
 def _look(sample: Sample) -> Look:
     try:
         image = read_sample(sample)
+        _refuse_tiny(image)
     except DataError as error:
         nothing = np.zeros(0, np.float32)
         return Look(
@@ -141,6 +145,16 @@ def _look(sample: Sample) -> Look:
         mask,
         why,
     )
+
+
+def _refuse_tiny(image: Image) -> None:
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise DataError(
+            "the picture is too small to show a part",
+            expected=f"{MIN_SIDE} pixels or more on each side",
+            found=f"{width} x {height}",
+        )
 
 
 def _listened(look: Look) -> Look:

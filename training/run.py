@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from qc.errors import DataError, UsageError
+from qc.errors import DataError, FaultError, UsageError, nearest
+from qc.folders import lying
 from qc.preprocess import PreprocessSpec
 from qc.recipe import Recipe, dataset_path, read_recipe
 from qc.types import Sample
@@ -90,9 +91,7 @@ def plan_run(
     recipe = read_recipe(recipe_path)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
-    place = dataset_path(recipe, recipe_path, data)
-    _, samples = load_samples(place, recipe.data.format, recipe.data.options)
-    _classes(samples, recipe.data.good, place)
+    place, samples = _dataset(recipe, recipe_path, data)
     if recipe.data.split is None and all(s.split is not None for s in samples):
         refuse_leaks(samples, place)
     elif recipe.data.split is None:
@@ -111,6 +110,42 @@ def plan_run(
             found=", ".join(unknown),
         )
     return _plan(runs, recipe, place, classes, samples, weights)
+
+
+def _dataset(recipe: Recipe, recipe_path: Path, data: Path | None) -> tuple[Path, list[Sample]]:
+    """Where the recipe's dataset lies, and what is in it.
+
+    A folder given as the one that holds the dataset, which does not, is the dataset itself only
+    where it can be read as that, or goes by its name.
+    """
+    place = dataset_path(recipe, recipe_path, data)
+
+    def read() -> list[Sample]:
+        _, samples = load_samples(place, recipe.data.format, recipe.data.options)
+        _classes(samples, recipe.data.good, place)
+        return samples
+
+    if data is None or place != data or data.resolve().name == Path(recipe.data.path).name:
+        return place, read()
+    try:
+        return place, read()
+    except DataError as error:
+        there, hint = _lying(data, recipe.data.path)
+        raise DataError(
+            f"the recipe's dataset '{recipe.data.path}' is not in what --data or QC_DATA names"
+            f"{hint}",
+            where=recipe_path,
+            expected=f"{data / recipe.data.path}, or {data} as the dataset itself",
+            found=f"{there}, which is not the dataset itself: {error}",
+        ) from error
+
+
+def _lying(data: Path, wanted: str) -> tuple[str, str]:
+    """What lies in a folder, in words, and a hint at the name that is nearest to the one wanted."""
+    there, names = lying(data)
+    near = nearest(wanted, names)
+    hint = f"; did you mean '{near}'?" if near else ""
+    return (f"{there} in {data}" if data.is_dir() else f"the file {data}"), hint
 
 
 def _plan(
@@ -166,6 +201,7 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
 
     Raises:
         UsageError: the run exists and `resume` was not said.
+        FaultError: the directory cannot be written.
     """
     if (plan.path / "result.json").is_file() and resume:
         return False
@@ -174,8 +210,12 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
         raise UsageError(
             f"this run {state}: go on with --resume, or remove it to train again", where=plan.path
         )
-    plan.path.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(recipe_path, plan.path / "recipe.toml")
+    try:
+        plan.path.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(recipe_path, plan.path / "recipe.toml")
+    except OSError as error:
+        found = error.strerror or error
+        raise FaultError("the run cannot be written", where=plan.path, found=found) from error
     write_split(plan.samples, plan.path / "split.csv")
     facts = {
         "recipe": plan.recipe.model_dump(mode="json"),
@@ -218,8 +258,9 @@ def open_run(path: Path, data: Path | None = None) -> RunPlan:
     if not (path / "result.json").is_file():
         raise UsageError("this run is not finished: go on with `qc train --resume`", where=path)
     if data is not None:
-        place = dataset_path(recipe, path / "recipe.toml", data)
-    _, samples = load_samples(place, recipe.data.format, recipe.data.options)
+        place, samples = _dataset(recipe, path / "recipe.toml", data)
+    else:
+        _, samples = load_samples(place, recipe.data.format, recipe.data.options)
     samples = apply_split(samples, path / "split.csv")
     samples = fit_labels(samples, recipe.model.task, recipe.data.good)
     return RunPlan(path, recipe, place, classes, tuple(samples), *hashes)

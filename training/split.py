@@ -351,7 +351,8 @@ def _rows(path: Path) -> dict[str, tuple[str, str]]:
                     twice.append(name)
                 rows[name] = (split, (row.get("group") or "").strip())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"split file cannot be read ({error})", where=path) from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"split file cannot be read ({reason})", where=path) from error
     _refuse(twice, "split names samples twice", path)
     return rows
 

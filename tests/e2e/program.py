@@ -32,6 +32,10 @@ CHATTER = (
 )
 """Words of native libraries and Python warnings; none of them is a word of this program."""
 
+PATIENCE_S = 1800.0
+"""After so many seconds a command is held to hang. A training of about a minute took more than five
+with coverage and beside other work."""
+
 _NOT_HANDED_ON = ("QC_", "TF_", "NO_ALBUMENTATIONS")
 
 
@@ -70,7 +74,7 @@ class Made:
     export: Ran
 
 
-def python(*arguments: object, cwd: Path | None = None, timeout_s: float = 300) -> Ran:
+def python(*arguments: object, cwd: Path | None = None, timeout_s: float = PATIENCE_S) -> Ran:
     """Run the interpreter of the tests."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_HANDED_ON)}
     # a bundle names the commit it was made by: one made while the tests run is not their matter

@@ -251,7 +251,7 @@ def test_an_unreadable_member_of_a_torn_group_is_still_a_leak(made: _Set) -> Non
     assert len(made.audit()["blocking"]) == 2  # type: ignore[arg-type]
 
 
-def test_wrong_masks_are_listed_and_do_not_block(made: _Set) -> None:
+def test_wrong_masks_are_listed_and_those_that_cannot_be_used_block(made: _Set) -> None:
     for i, label in enumerate(["good", "hole", "hole", "hole", "hole", "hole"]):
         made.add(f"{i}.png", _texture(i), label)
     drawn = np.zeros((64, 64), np.uint8)
@@ -270,7 +270,8 @@ def test_wrong_masks_are_listed_and_do_not_block(made: _Set) -> None:
     assert "no mask pixel is above 127" in errors["5.png"] and "found 0 to 1" in errors["5.png"]
     assert "expected 64 x 64" in errors["3.png"] and "mask3.png" in errors["3.png"]
     assert "image file is empty" in errors["4.png"] and "mask4.png" in errors["4.png"]
-    assert report["blocking"] == [] and report["unreadable"] == []
+    what = "2 mask(s) cannot be read, or are of another size than their image"
+    assert report["blocking"] == [what] and report["unreadable"] == []
     assert not any("binary" in caution for caution in report["cautions"])  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.datasets import class_folders
+from training.datasets import class_folders, drawn
 from training.likeness import SIDE, alike, chains, outline
 from training.looks import alike_pairs, look_at
 
@@ -79,6 +79,44 @@ def test_a_changed_copy_is_found_and_no_stranger(change: str) -> None:
 
 def test_strangers_are_not_alike() -> None:
     assert _pairs() == []
+
+
+HOLED = {(6, 6): "hole", (9, 1): "hole", (1, 14): "good", (7, 0): "good"}
+"""Lot, number and kind of drawn parts that have little beyond a dark spot near the middle."""
+
+
+@pytest.fixture(scope="module")
+def plain_parts() -> tuple[list[np.ndarray], np.ndarray]:
+    """Drawn parts at 256 pixels, and their lots: those of `HOLED` of two series, and others."""
+    pictures, lots = [], []
+    for seed in (2, 7):
+        chosen = {**{(lot, 30): "good" for lot in range(10)}, **HOLED}
+        for (index, number), kind in chosen.items():
+            rng = np.random.default_rng([seed, 3, index, number])
+            pictures.append(drawn.draw_part(rng, kind, drawn.make_lot(seed, index))[0])
+            lots.append(10 * seed + index)
+    return pictures, np.array(lots)
+
+
+def test_plain_parts_with_a_dark_spot_each_are_not_alike(
+    plain_parts: tuple[list[np.ndarray], np.ndarray],
+) -> None:
+    pictures, lots = plain_parts
+    found = alike(np.stack([outline(p) for p in pictures]), lots)
+    assert [(a, b) for a, b in found if lots[a] != lots[b]] == []
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_changed_copy_of_a_plain_part_is_found(
+    change: str, plain_parts: tuple[list[np.ndarray], np.ndarray]
+) -> None:
+    pictures = plain_parts[0]
+    holed = [row for row in range(len(pictures)) if row % 14 >= 10]
+    copies = [np.ascontiguousarray(CHANGED[change](pictures[row])) for row in holed]
+    outlines = np.stack([outline(p) for p in pictures + copies])
+    found = alike(outlines, np.arange(len(outlines)))
+    missed = set(zip(holed, range(len(pictures), len(outlines)), strict=True)) - set(found)
+    assert missed == set()
 
 
 def test_few_pictures_are_compared_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,11 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from station_journal import copy_of, fill, inspection, picture
+from typer.testing import CliRunner
 
+from qc.cli import app
 from qc.errors import DataError, FaultError, QCError
 from qc.imageio import read_sample
 from qc.journal_read import Journal
+from qc.journal_retention import REMOVED
 from qc.types import Review, Verdict
+from training.convert import convert
 from training.datasets import load_samples, read_dataset, reviewed
 
 NG = Verdict.NG
@@ -96,16 +101,50 @@ def test_reviewers_who_disagree_leave_no_sample(journal: Path) -> None:
     assert len(load_samples(journal)[1]) == 2
 
 
-def test_images_that_are_not_there_are_counted_or_named(journal: Path) -> None:
-    _review(journal, ("i-1", "Ann", "OK", None), ("i-2", "Ann", "OK", None))
-    _review(journal, ("i-3", "Ann", "OK", None))
-    image = load_samples(journal)[1][0].image_path
-    image.unlink()
-    reading = read_dataset(journal)
+@pytest.fixture
+def partly_kept(journal: Path) -> Path:
+    """Reviewed: i-1 never kept, i-2 removed by the rules of the line, i-3 kept."""
+    _review(journal, *((f"i-{n}", "Ann", "OK", None) for n in (1, 2, 3)))
+    kept = Journal(journal)
+    kept.add_event(REMOVED, {"group": "reviewed", "seqs": [2]})
+    (journal.parent / str(kept.get("i-2").image_path)).unlink()
+    return journal
+
+
+def test_a_part_without_a_kept_picture_is_counted_and_is_no_error(partly_kept: Path) -> None:
+    reading = read_dataset(partly_kept)
     assert [s.sample_id for s in reading.samples] == ["i-3"]
-    gone, unkept = reading.errors
-    assert gone["path"] == "i-2" and "the image is gone" in gone["why"]
-    assert unkept["path"] == journal.name and "images of 1 reviewed" in unkept["why"]
+    assert (reading.errors, reading.without_picture) == ([], 2)
+
+
+def test_a_picture_that_is_gone_against_the_rules_is_an_error(partly_kept: Path) -> None:
+    _review(partly_kept, ("i-4", "Ann", "OK", None))
+    load_samples(partly_kept)[1][1].image_path.unlink()
+    reading = read_dataset(partly_kept)
+    (gone,) = reading.errors
+    assert gone["path"] == "i-4" and "the image is gone" in gone["why"]
+    assert reading.without_picture == 2
+
+
+def test_converting_and_auditing_say_how_many_have_no_picture(
+    partly_kept: Path, tmp_path: Path
+) -> None:
+    said = convert(partly_kept, "class_folders", tmp_path / "out")
+    assert (said["images"], said["without_picture"]) == (1, 2)
+    assert said["notes"] == ["2 reviewed part(s) without a kept picture are left out"]
+    running = CliRunner().invoke(app, ["data", "audit", str(partly_kept), "--json"])
+    assert running.exit_code == 0, running.stderr
+    found = json.loads(running.stdout)
+    assert (found["annotation_errors"], found["without_picture"]) == ([], 2)
+    assert found["cautions"][-1] in said["notes"]
+
+
+def test_reviews_of_parts_without_a_picture_alone_are_no_dataset(journal: Path) -> None:
+    _review(journal, ("i-1", "Ann", "OK", None))
+    with pytest.raises(DataError, match=r"holds no image .*found 1 reviewed part\(s\) without a"):
+        load_samples(journal)
+    running = CliRunner().invoke(app, ["data", "audit", str(journal)])
+    assert running.exit_code == 2 and "without a kept picture" in running.stderr
 
 
 def test_a_defect_is_never_of_the_good_class(journal: Path) -> None:

@@ -9,8 +9,8 @@ as the columns of a table, which `samples` and `scan` then take as their second 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,7 @@ from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from qc.errors import DataError, UsageError, nearest, printable
-from qc.folders import walk
+from qc.folders import lying, walk
 from qc.tables import read_table
 from qc.types import Sample
 from training.datasets._annotated import HIDDEN
@@ -46,12 +46,37 @@ class Reading:
         errors: `{"path", "why"}` of each wrong annotation; path is the sample id where the image
             is known.
         fatal: those of the errors for which training refuses the dataset.
+        without_picture: reviewed parts whose picture was never kept, or is removed by the rules of
+            its line; they are no sample, and no error.
     """
 
     format: str
     samples: list[Sample]
     errors: list[dict[str, str]]
     fatal: list[DataError]
+    without_picture: int = 0
+
+    @property
+    def left_out(self) -> str:
+        """What is no sample and no error, in words; empty where that is nothing."""
+        n = self.without_picture
+        return f"{n} reviewed part(s) without a kept picture are left out" if n else ""
+
+    def usable(self, where: Path | str) -> list[Sample]:
+        """The samples of a dataset that can be trained with.
+
+        Args:
+            where: the dataset, for the error.
+
+        Raises:
+            DataError: the first fatal error, or there is no sample.
+        """
+        if self.fatal:
+            raise self.fatal[0]
+        if not self.samples:
+            what = f"dataset holds no image (read as {self.format})"
+            raise DataError(what, where=where, found=self.left_out or None)
+        return self.samples
 
 
 def layouts() -> dict[str, Layout]:
@@ -80,11 +105,7 @@ def load_samples(
         UsageError: options for a layout that has none.
     """
     reading = read_dataset(path, format, options)
-    if reading.fatal:
-        raise reading.fatal[0]
-    if not reading.samples:
-        raise DataError(f"dataset holds no image (read as {reading.format})", where=path)
-    return reading.format, reading.samples
+    return reading.format, reading.usable(path)
 
 
 def read_dataset(
@@ -107,6 +128,7 @@ def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> 
     if not root.exists():
         raise DataError("dataset does not exist", where=root)
     errors, fatal = _wrong_entries(root)
+    without_picture = 0
     known = layouts()
     name = _detected(root, known) if format is None else _named(format, known, root)
     module: Any = known[name]
@@ -117,6 +139,7 @@ def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> 
         samples = list(scan.samples)
         errors += scan.as_rows()
         fatal += scan.fatal
+        without_picture = scan.without_picture
     else:
         samples = list(module.samples(root, *told))
     for sample in filter(_is_unwritable, samples):
@@ -124,10 +147,13 @@ def _read(root: Path, format: str | None, options: Mapping[str, Any] | None) -> 
         fatal.append(DataError(what, where=sample.image_path, found=sample.sample_id))
         errors.append({"path": printable(sample.sample_id), "why": str(fatal[-1])})
     samples = [sample for sample in samples if not _is_unwritable(sample)]
+    for error in _by_case_only(samples, root):
+        errors.append({"path": ".", "why": str(error)})
+        fatal.append(error)
     twice = [k for k, n in Counter(s.sample_id for s in samples).items() if n > 1]
     if twice:
         raise DataError("sample ids occur twice", where=root, found=", ".join(twice[:5]))
-    return Reading(name, samples, errors, fatal)
+    return Reading(name, samples, errors, fatal, without_picture)
 
 
 def _wrong_entries(root: Path) -> tuple[list[dict[str, str]], list[DataError]]:
@@ -179,4 +205,24 @@ def _detected(root: Path, known: dict[str, Layout]) -> str:
         "no dataset format fits this path",
         where=root,
         expected=f"one of {', '.join(sorted(known))}",
+        found=lying(root)[0],
     )
+
+
+def _by_case_only(samples: Sequence[Sample], root: Path) -> list[DataError]:
+    """Classes whose names are the same but for the case of their letters: one typed in two ways."""
+    spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for sample in samples:
+        for label in sample.labels:
+            spellings[label.casefold()][label] += 1
+    what = "classes differ by the case of their letters only"
+    return [
+        DataError(
+            what,
+            where=root,
+            expected="one name for one class",
+            found=", ".join(f"{name} ({n} images)" for name, n in sorted(images.items())),
+        )
+        for images in spellings.values()
+        if len(images) > 1
+    ]

@@ -38,12 +38,14 @@ class Scan:
         samples: in order.
         errors: what it is about (a path relative to `root`) and what is wrong with it.
         fatal: those of the errors that stop the reading.
+        without_picture: parts that are no sample because nobody kept their picture; no error.
     """
 
     root: Path
     samples: list[Sample] = field(default_factory=list)
     errors: list[tuple[str, DataError]] = field(default_factory=list)
     fatal: list[DataError] = field(default_factory=list)
+    without_picture: int = 0
 
     def note(self, path: str, error: DataError) -> None:
         """Keep an error that leaves the image usable."""

@@ -4,7 +4,8 @@ PATH is the journal file. A sample is an inspection whose image was kept and tha
 reviewed. Of one reviewer the latest decision counts, unless it was taken back: OK gives the class
 `good`, NG the class of its defect, or `defect` where none was named, and the mask that was drawn.
 Reviewers who disagree leave no sample but an error for the audit; NG without a class agrees with
-any NG. The group is the lot, else the part, else the inspection itself.
+any NG. The group is the lot, else the part, else the inspection itself. A reviewed part without a
+picture is no sample and no error where the line never kept it, or removed it by its rules.
 
 What a line keeps and people review is no fair sample of its parts: most of it was flagged. Such
 samples are for training; measure with them and the figures are of the flagged parts alone.
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from qc.errors import DataError, FaultError, QCError
 from qc.journal_masks import kept_mask
 from qc.journal_read import Journal, Row
+from qc.journal_retention import removed_pictures
 from qc.reviewed import Settled, settled
 from qc.types import Review, Sample, Verdict
 from training.datasets._annotated import GOOD, Scan
@@ -76,8 +78,8 @@ def samples(path: Path, options: Options | None = None) -> Iterator[Sample]:
 def scan(path: Path, options: Options | None = None) -> Scan:
     """The samples, and every review that gives none.
 
-    That is: reviewers who disagree, images that are gone, how many were never kept, and a defect of
-    the class of good parts.
+    That is: reviewers who disagree, images that are gone though no rule removed them, and a defect
+    of the class of good parts. What was not kept is counted.
 
     Args:
         path: the journal file.
@@ -88,12 +90,12 @@ def scan(path: Path, options: Options | None = None) -> Scan:
     """
     told = options or Options()
     scan = Scan(path.parent)
-    unkept = 0
+    missing: dict[int, tuple[str, DataError]] = {}
     with _reading(path):
         journal = Journal(path)
         for row in _rows(journal):
             if row.image_path is None:
-                unkept += 1
+                scan.without_picture += 1
                 continue
             _check_texts(row.inspection_id, row.lot, row.part_id, row.image_path)
             reviews, image = journal.reviews(row.inspection_id), journal.image_file(row)
@@ -102,11 +104,22 @@ def scan(path: Path, options: Options | None = None) -> Scan:
             try:
                 scan.samples.append(_sample(row, reviews, image, told, journal))
             except DataError as error:
-                scan.note(row.inspection_id, error)
-    if unkept:
-        what = f"the images of {unkept} reviewed inspections were not kept"
-        scan.note(path.name, DataError(what, where=path))
+                if image is None:
+                    missing[row.seq] = (row.inspection_id, error)
+                else:
+                    scan.note(row.inspection_id, error)
+        removed = _removed(journal) if missing else set()
+    for seq, (inspection_id, error) in missing.items():
+        if seq in removed:
+            scan.without_picture += 1
+        else:
+            scan.note(inspection_id, error)
     return scan
+
+
+def _removed(journal: Journal) -> set[int]:
+    with journal.connection() as connection:
+        return set(removed_pictures(connection))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ and the layout is `split_folders`. Class folders know neither boxes nor outlines
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,9 +74,7 @@ def _check(samples: Sequence[Sample]) -> None:
             expected="one class",
             found=", ".join(several[0].labels),
         )
-    alike: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted({s.labels[0] for s in samples}):
-        alike[name.casefold()].append(name)
         legal = (
             name.isprintable()
             and not set(name) & set(UNSAFE)
@@ -89,7 +86,3 @@ def _check(samples: Sequence[Sample]) -> None:
         if not legal:
             expected = f"printable, none of {UNSAFE}, not beginning with . or _, no . or blank last"
             raise DataError("class cannot be a folder's name", where=repr(name), expected=expected)
-    for names in alike.values():
-        if len(names) > 1:
-            what = "classes differ by the case of their letters only: one folder for both"
-            raise DataError(what, where=", ".join(names))

@@ -33,8 +33,19 @@ def test_the_key_of_another_certificate_is_refused(
 ) -> None:
     _, other = tls.own_certificate(tmp_path / "b.db", "127.0.0.1")
     (tmp_path / "text.key").write_text("no key")
-    for key in (other, tmp_path / "text.key", tmp_path / "gone.key"):
+    for key in (other, tmp_path / "text.key"):
         with pytest.raises(DataError, match="the certificate and the key do not bel") as caught:
             serve(journal, "127.0.0.1", 0, "Ann", False, certificate=(pair[0], key))
         assert caught.value.where == str(pair[0])
     assert "Review station on" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_that_is_not_there_is_named(
+    journal: Path, pair: tuple[Path, Path], tmp_path: Path, which: int
+) -> None:
+    gone = tmp_path / "gone.pem"
+    given = (gone, pair[1]) if which == 0 else (pair[0], gone)
+    with pytest.raises(DataError, match="no such file; expected a file in PEM form") as caught:
+        serve(journal, "127.0.0.1", 0, "Ann", False, certificate=given)
+    assert caught.value.where == str(gone)

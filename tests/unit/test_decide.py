@@ -81,6 +81,7 @@ def test_a_map_that_is_not_finite_is_a_fault() -> None:
     assert decide(prediction, SPEC, CLASSES, "good").verdict is Verdict.FAULT
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [1e30, -1e30])
 def test_a_large_map_is_no_fault_though_its_square_overflows(value: float) -> None:
     attention = np.full((2, 2, 3), value, np.float32)

@@ -280,14 +280,13 @@ def open_bundle(path: Path) -> Bundle:
         ) from error
     members = _members(path, data)
     tail = len(_COMMENT) + 64
-    if data[-tail:-64] != _COMMENT or data[-64:].decode("ascii", "replace") != _sha256(
-        data[:-tail]
-    ):
+    seal, found = data[-64:].decode("ascii", "replace"), _sha256(data[:-tail])
+    if data[-tail:-64] != _COMMENT or seal != found:
         raise BundleError(
             "the bundle was altered after it was sealed",
             where=path,
-            expected=f"SHA-256 {data[-64:].decode('ascii', 'replace')[:16]}...",
-            found=f"{_sha256(data[:-tail])[:16]}...",
+            expected=f"SHA-256 {seal[:16]}...",
+            found=f"{found[:16]}...",
         )
     try:
         raw = json.loads(members["manifest.json"])
@@ -299,16 +298,15 @@ def open_bundle(path: Path) -> Bundle:
         manifest = Manifest.model_validate(raw)
     except (ValueError, RecursionError) as error:  # a ValidationError is a ValueError
         raise BundleError("the manifest is not valid", where=path, found=error) from error
-    model = data[: manifest.model_bytes]
-    found = {k: _sha256(v) for k, v in members.items() if k != "manifest.json"}
-    found["model"] = _sha256(model)
-    for name, digest in manifest.sha256.items():
-        if found.get(name) != digest:
+    parts = {**members, "model": data[: manifest.model_bytes]}
+    for name, digest in manifest.sha256.items():  # of every part and of no other
+        found = _sha256(parts[name])
+        if found != digest:
             raise BundleError(
                 f"part {name} of the bundle was altered",
                 where=path,
                 expected=f"SHA-256 {digest[:16]}...",
-                found=f"{str(found.get(name))[:16]}...",
+                found=f"{found[:16]}...",
             )
     if manifest.bundle_id != _bundle_id(raw):
         raise BundleError("the manifest does not match its bundle id", where=path)
@@ -319,4 +317,4 @@ def open_bundle(path: Path) -> Bundle:
     except _DAMAGE as error:
         raise BundleError("a part of the bundle is not valid", where=path, found=error) from error
     signature = _signature(path, members.get(_SIGNATURE))
-    return Bundle(path, manifest, model, golden, report, signature, members)
+    return Bundle(path, manifest, parts["model"], golden, report, signature, members)

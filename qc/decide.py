@@ -219,4 +219,6 @@ def decide(
 def _is_finite(values: FloatArray) -> bool:
     """Whether every value is finite; the sum of squares says so at once unless it overflows."""
     flat = values.ravel()
-    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(values).all())
+    with np.errstate(over="ignore"):
+        squares = flat.dot(flat)
+    return math.isfinite(squares) or bool(np.isfinite(values).all())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -132,4 +132,5 @@ def _whole(file: Path) -> Iterator[Path]:
             "the file cannot be written", where=file, found=error.strerror or error
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing of it is there once it is whole
+            partial.unlink()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -67,7 +68,8 @@ def store_mask(journal: Path, inspection_id: str, mask: NDArray[np.bool_]) -> st
         finally:
             os.close(number)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise FaultError("the mask cannot be kept", where=file, found=error.strerror) from error
     return digest
 

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +85,8 @@ def new_key(path: Path) -> KeyPair:
                 stream.write(data)
     except OSError as error:
         for file in written:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
         where = error.filename or pair.private
         if isinstance(error, FileExistsError):
             raise UsageError("the key exists and is not overwritten", where=where) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from qc.errors import DataError, FaultError
@@ -108,7 +108,8 @@ class PeopleFile:
                 connection.close()
             fresh.rename(self.path)
         except (OSError, sqlite3.Error) as error:
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink()
             raise FaultError(
                 "the file of people cannot be made", where=self.path, found=error
             ) from error

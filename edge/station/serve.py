@@ -68,6 +68,9 @@ def serve(
     cert, key = certificate
     if (cert is None) != (key is None):
         raise UsageError("a certificate and its key belong together", expected="--cert and --key")
+    for file in filter(None, certificate):
+        if not file.is_file():
+            raise DataError("there is no such file", where=file, expected="a file in PEM form")
     people = None
     if reviewer is None:
         people = load("station", "edge.station.people_commands:people_of")(journal)

@@ -237,9 +237,15 @@ def test_sealing_anew_without_change_opens(sealed: Path) -> None:
         (lambda m: m.pop("report.json"), "not a bundle of this project"),
         (lambda m: m.update({"labels.txt": b"hole\ngood\n"}), "part labels.txt"),
         (lambda m: m.update({"report.json": b"{}"}), "part report.json"),
-        (lambda m: m.update({"manifest.json": b"not json"}), "manifest is not valid"),
+        (
+            lambda m: m.update({"manifest.json": b"not json"}),
+            r": the manifest is not valid; found ",
+        ),
         (lambda m: m.update({"manifest.json": b"\xff\xfe\xff"}), "manifest is not valid"),
-        (lambda m: m.update({"manifest.json": b"[1]"}), "another schema"),
+        (
+            lambda m: m.update({"manifest.json": b"[1]"}),
+            r": the bundle has another schema; expected 1$",
+        ),
         (_manifest_change(lambda m: m.update(schema_version=2)), "expected 1; found 2"),
         (_manifest_change(lambda m: m.pop("schema_version")), "another schema"),
         (_manifest_change(lambda m: m["decision"]["ok_below"].clear()), "same classes"),
@@ -266,8 +272,10 @@ def test_a_changed_threshold_does_not_fit_the_bundle_id(sealed: Path) -> None:
         members["manifest.json"] = text
 
     _reseal(sealed, lower)
-    with pytest.raises(BundleError, match="bundle id"):
+    with pytest.raises(BundleError) as caught:
         open_bundle(sealed)
+    assert caught.value.message == "the manifest does not match its bundle id"
+    assert caught.value.where == str(sealed)
 
 
 def test_another_model_under_the_same_papers_is_refused(sealed: Path) -> None:

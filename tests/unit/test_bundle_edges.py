@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from qc.errors import BundleError, FaultError
 SIGNED = {"algorithm": "Ed25519", "key_id": "0123456789abcdef", "signature": "A" * 86 + "=="}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Sealed for each test: `make mutation` runs the tests that reach a function themselves."""
     return seal(tmp_path_factory.mktemp("whole") / "toy.tflite").path.read_bytes()
 
 
@@ -110,6 +112,9 @@ def test_a_foreign_zip_is_told_what_a_bundle_holds(file: Path) -> None:
         "this is not a bundle of this project; expected manifest.json, labels.txt, golden.npz, "
         "report.json, and signature or not; found b.txt, a.txt"
     )
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("n" * 300, "z")
+    assert refused(file, buffer.getvalue()).endswith(f"; found b.txt, a.txt, {'n' * 186}")
 
 
 def test_an_altered_seal_tells_both_sums(file: Path, whole: bytes) -> None:
@@ -126,6 +131,8 @@ def test_an_altered_seal_tells_both_sums(file: Path, whole: bytes) -> None:
         other = bytearray(whole)
         other[at] ^= 1
         assert "altered after it was sealed" in refused(file, bytes(other))
+    no_digit = refused(file, whole[:-64] + b"\xff" + whole[-63:])
+    assert f"; expected SHA-256 \ufffd{whole[-63:-48].decode()}...; found " in no_digit
 
 
 def test_a_part_that_does_not_fit_its_checksum_is_named_with_both(file: Path, whole: bytes) -> None:
@@ -223,6 +230,29 @@ def test_every_member_is_stored_with_the_same_date(file: Path) -> None:
     assert names == ["manifest.json", "labels.txt", "golden.npz", "report.json"]
 
 
+def test_the_zip_says_how_long_its_comment_is(whole: bytes) -> None:
+    """Readers less patient than Python's take the comment to end where the file does."""
+    at = whole.rindex(b"PK\x05\x06")  # the end of central directory, 22 bytes
+    comment = whole[at + 22 :]
+    assert struct.unpack("<H", whole[at + 20 : at + 22]) == (len(comment),)
+    assert comment == b"attention-qc sha256:" + bundle_module._sha256(whole[: at + 22]).encode()
+
+
+def test_it_is_written_under_another_name_beside_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: list[tuple[Path, Path]] = []
+
+    def move(self: Path, target: Path) -> None:
+        moves.append((self, target))
+
+    monkeypatch.setattr(Path, "replace", move)
+    with pytest.raises(BundleError, match="cannot be read"):
+        seal(tmp_path / "toy.tflite")
+    assert moves == [(tmp_path / "toy.tflite.partial", tmp_path / "toy.tflite")]
+    assert [f.name for f in tmp_path.iterdir()] == ["toy.tflite.partial"]
+
+
 def test_labels_and_report_are_as_they_were_given(tmp_path: Path) -> None:
     golden = Golden(np.zeros((0, 4, 4, 3), np.uint8), np.zeros((0, 3), np.float32), None, ())
     path = tmp_path / "toy.tflite"
@@ -295,3 +325,22 @@ def test_what_does_not_fit_is_told_by_its_shapes(tmp_path: Path, whole: bytes) -
     found = opened(resealed(whole, lambda m: m.update({"golden.npz": npz(**arrays)})), tmp_path)
     assert isinstance(found, BundleError)
     assert found.message.endswith("manifest: [(2, 4, 4, 3), (2, 3), 1, (2, 2, 2, 3)]")
+
+
+class _Armed:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["images", "score", "attention", "verdicts"])
+def test_nothing_in_golden_is_unpickled(tmp_path: Path, whole: bytes, name: str) -> None:
+    trace = tmp_path / "ran"
+    arrays = _GOOD | {name: np.array([_Armed(trace), _Armed(trace)])}
+    found = opened(resealed(whole, lambda m: m.update({"golden.npz": npz(**arrays)})), tmp_path)
+    assert isinstance(found, BundleError) and not trace.exists()
+    assert found.message.startswith("a part of the bundle is not valid; found Object arrays cannot")

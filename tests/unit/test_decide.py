@@ -81,6 +81,17 @@ def test_a_map_that_is_not_finite_is_a_fault() -> None:
     assert decide(prediction, SPEC, CLASSES, "good").verdict is Verdict.FAULT
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e30, -1e30])
+def test_a_large_map_is_no_fault_though_its_square_overflows(value: float) -> None:
+    attention = np.full((2, 2, 3), value, np.float32)
+    prediction = _prediction(0.0, 1.0, 0.0, attention=attention)
+    assert decide(prediction, SPEC, CLASSES, "good").verdict is Verdict.OK
+    for wrong in (np.inf, -np.inf, np.nan):
+        attention[0, 1, 0] = wrong
+        assert decide(prediction, SPEC, CLASSES, "good").verdict is Verdict.FAULT
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 4])
 def test_another_number_of_scores_is_an_error(count: int) -> None:
     prediction = Prediction(np.zeros(count, np.float32), None, 0)

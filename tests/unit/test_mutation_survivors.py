@@ -27,18 +27,20 @@ def _judged(folder: Path, *codes: int | None, known: str = "") -> int:
 
 
 def test_all_killed_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _judged(tmp_path, 1, 1, -11, 36) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["decide\t4\t4\t0\t0"]
+    assert _judged(tmp_path, 1, 1, -11, -24) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split("\t")[2:4] == ["killed", "of them timed out"]
+    assert said[1:] == ["decide\t4\t4\t1\t0\t0"]
 
 
-@pytest.mark.parametrize("code", [0, 33])
+@pytest.mark.parametrize("code", [0, 5, 33])
 def test_a_survivor_fails_until_it_is_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int
 ) -> None:
     assert _judged(tmp_path, 1, code) == 1
     assert "not in" in (said := capsys.readouterr()).err and "x_decide__mutmut_2" in said.err
     assert _judged(tmp_path, 1, code, known="| `decide.x_decide__mutmut_2` | the same |") == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["decide\t2\t1\t1\t1"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["decide\t2\t1\t0\t1\t1"]
     assert _judged(tmp_path, 1, code, known="`decide.x_decide__mutmut_21`") == 1
 
 

@@ -23,6 +23,9 @@ from qc.journal_retention import REMOVED
 MOST = 1000
 """Findings that are kept in words; further ones are counted."""
 
+_MOST_ROWS = 1 << 28
+"""Removed pictures are known by their rows up to this one: a byte each, if the row is there."""
+
 _EVERY = 1000
 _Row = tuple[int, str, dict[str, Any]]
 
@@ -138,8 +141,7 @@ def lost_pictures(journal: Journal, among: int) -> list[str]:
             for seq, name, path in connection.execute(query, [among])
             if not (root / path).is_file() or not (root / path).stat().st_size
         ]
-        events = connection.execute("SELECT detail FROM events WHERE kind = ?", [REMOVED])
-        removed = {seq for (text,) in events if found for seq in json.loads(text)["seqs"]}
+        removed = set(_removed(connection)) if found else set()
     return [name for seq, name in found if seq not in removed]
 
 
@@ -215,6 +217,18 @@ class _Walk:
             self._outcome.note("file", None, f"{what} were written anew")
 
 
+def _removed(connection: sqlite3.Connection) -> Iterator[int]:
+    """Inspections whose picture the rules removed; a changed event, which the walk finds, has none.
+
+    The number of one that is not there may be among them.
+    """
+    for (text,) in connection.execute("SELECT detail FROM events WHERE kind = ?", [REMOVED]):
+        try:
+            yield from [seq for seq in json.loads(text)["seqs"] if isinstance(seq, int)]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+
+
 class _Pictures:
     """Compares kept pictures with their rows; one that was removed by the rules may be missing."""
 
@@ -222,26 +236,29 @@ class _Pictures:
         self._outcome = outcome
         self._root = root
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM inspections").fetchone()
-        self._removed = bytearray(last + 1)
-        query = "SELECT detail FROM events WHERE kind = ?"
-        for (text,) in connection.execute(query, [REMOVED]):
-            try:
-                for seq in json.loads(text)["seqs"]:
-                    self._removed[seq] = 1
-            except (ValueError, KeyError, TypeError, IndexError):
-                continue  # a changed event: the walk finds it
+        self._removed = bytearray(max(0, min(last, _MOST_ROWS)) + 1)
+        for seq in _removed(connection):
+            if 0 <= seq < len(self._removed):
+                self._removed[seq] = 1
 
     def take(self, row: dict[str, Any]) -> None:
         """The picture of one inspection."""
         if row["image_path"] is None:
             return
+        if not isinstance(row["image_path"], str):
+            self._outcome.note("inspections", row["seq"], "its picture's name is no text")
+            return
         file = self._root / row["image_path"]
+        if not file.is_file() and file.exists():  # a device has no end, a pipe is waited for
+            self._outcome.note("inspections", row["seq"], f"its picture is no file: {file.name}")
+            return
         try:
             with file.open("rb") as stream:
                 found = file_digest(stream, "sha256").hexdigest()
         except FileNotFoundError:
-            if not self._removed[row["seq"]]:
-                self._outcome.note("inspections", row["seq"], f"its picture is gone: {file.name}")
+            seq = row["seq"]
+            if not 0 <= seq < len(self._removed) or not self._removed[seq]:
+                self._outcome.note("inspections", seq, f"its picture is gone: {file.name}")
             return
         except (OSError, ValueError) as error:
             what = f"its picture cannot be read: {file.name}: {error}"

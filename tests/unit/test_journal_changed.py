@@ -6,15 +6,17 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_line import inspection, toy_manifest
+from toy_line import inspection, toy_manifest, wait_until
 
 from qc.errors import DataError
 from qc.journal import Filter, Journal, JournalWriter
-from qc.types import Review, Verdict
+from qc.linefile import KeepTable
+from qc.types import Review, Verdict, utc_now
 
 DEEP = "'" + "[" * 100_000 + "'"
 
@@ -103,3 +105,27 @@ def test_a_row_that_makes_no_sense_is_named(
 def test_what_is_changed_above_is_right_before(path: Path) -> None:
     journal = _changed(path, "events SET kind = kind")
     assert all(read(journal) for read in READS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["'../mine.png'", "'mine.png'", "'j-images/../mine.png'", "'j-images/../line/mine.png'",
+     "'{root}/mine.png'", "x'6d696e65'", "'j-images/a' || char(0) || '/b.png'", "'j.db'"],
+)  # fmt: skip
+def test_no_other_file_is_removed_for_an_old_picture(tmp_path: Path, name: str) -> None:
+    """The line removes old pictures by their names in the journal, which may have been changed."""
+    path = tmp_path / "line" / "j.db"
+    manifest, old = toy_manifest(tmp_path), utc_now() - timedelta(days=9)
+    with JournalWriter(path, manifest, "toy 1.0", durability="normal") as writer:
+        for n in range(3):
+            writer.put(inspection(f"i{n}", captured_at=old))
+    mine = [tmp_path / "mine.png", path.parent / "mine.png"]
+    for file in mine:
+        file.write_bytes(b"mine")
+    pictures = sorted(path.parent.rglob("i?.png"))
+    assert len(pictures) == 3
+    _changed(path, f"inspections SET image_path = {name.format(root=tmp_path)} WHERE seq = 2")
+    keep = KeepTable(ng_days=1, min_free_gb=0.0)
+    with JournalWriter(path, manifest, "toy 1.0", keep=keep, durability="normal"):
+        wait_until(lambda: not pictures[0].exists() and not pictures[2].exists())
+    assert all(file.read_bytes() == b"mine" for file in mine) and pictures[1].exists()

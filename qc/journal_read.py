@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from qc.journal_rows import (
     event_row,
     row_of,
 )
-from qc.journal_schema import BUSY_S, check_schema
+from qc.journal_schema import BUSY_S, check_schema, moment_of
 from qc.manifest import Manifest
 from qc.types import Review, Verdict
 
@@ -344,14 +343,15 @@ class Journal:
             found = connection.execute(query, [seq]).fetchone()
         if found is None:
             raise DataError("the journal knows no such bundle", where=self.path, found=seq)
-        return JournaledBundle(
-            seq,
-            found["bundle_id"],
-            self._manifest(found["bundle_id"], found["manifest"]),
-            found["runtime"],
-            found["ok_sample"],
-            datetime.fromisoformat(found["opened_at"]),
-        )
+        manifest = self._manifest(found["bundle_id"], found["manifest"])
+        try:
+            opened_at = moment_of(found["opened_at"])
+        except ValueError as error:
+            raise DataError(
+                f"bundle {seq} of the journal is not valid", where=self.path, found=error
+            ) from error
+        told = found["runtime"], found["ok_sample"]
+        return JournaledBundle(seq, found["bundle_id"], manifest, *told, opened_at)
 
     def manifest(self, bundle_id: str) -> Manifest:
         """What the bundle that judged said of itself.

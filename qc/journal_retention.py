@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from qc.errors import QCError
 from qc.journal_images import images_folder
 from qc.journal_read import Journal
+from qc.journal_schema import moment_of
 from qc.linefile import KeepTable
 from qc.types import utc_now
 
@@ -195,17 +196,14 @@ class Retention:
             ]
             if not verdicts:
                 found = connection.execute(_REVIEWED, [place, BATCH]).fetchall()
-        root = self._path.parent
-        return [
-            _Picture(
-                row["seq"],
-                row["place"],
-                datetime.fromisoformat(row["captured_at"]),
-                root / row["image_path"],
-                _size(root / row["image_path"]),
-            )
-            for row in sorted(found, key=lambda row: row["place"])[:BATCH]
-        ]
+        pictures = []
+        for row in sorted(found, key=lambda row: row["place"])[:BATCH]:
+            is_ours = _is_picture(row["image_path"])
+            file = self._path.parent / (row["image_path"] if is_ours else "")
+            n_bytes = _size(file) if is_ours else 0
+            captured_at = moment_of(row["captured_at"])
+            pictures.append(_Picture(row["seq"], row["place"], captured_at, file, n_bytes))
+        return pictures
 
     def _remove(self, group: str, pictures: list[_Picture], why: str) -> None:
         there = {p.seq: p for p in pictures if p.n_bytes}
@@ -233,7 +231,7 @@ def removed_pictures(connection: sqlite3.Connection) -> Iterator[int]:
     for (text,) in connection.execute("SELECT detail FROM events WHERE kind = ?", [REMOVED]):
         try:
             seqs = list(json.loads(text)["seqs"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         yield from (seq for seq in seqs if isinstance(seq, int))
 
@@ -245,6 +243,15 @@ def _before(moment: datetime, pictures: list[_Picture]) -> list[_Picture]:
 def _folders(root: Path) -> Iterator[Path]:
     if root.is_dir():
         yield from (folder for folder in sorted(root.iterdir()) if folder.is_dir())
+
+
+def _is_picture(name: object) -> bool:
+    """Whether a row names a kept picture: a journal that was changed may name any file."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    parts = PurePath(name).parts
+    is_in_a_day = len(parts) == 3 and parts[0].endswith("-images") and ".." not in parts
+    return is_in_a_day and name.endswith(".png")
 
 
 def _size(file: Path) -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from qc.errors import DataError, StaleError
 from qc.journal_chain import Chain
-from qc.journal_schema import stamp
+from qc.journal_schema import moment_of, stamp
 from qc.reviewed import TAKEN_BACK
 from qc.types import Review, Verdict
 
@@ -63,7 +62,7 @@ def review_of(found: sqlite3.Row, path: Path) -> Review:
             decision=Verdict(found["decision"]),
             defect_class=found["defect_class"],
             note=found["note"],
-            at=datetime.fromisoformat(found["at"]),
+            at=moment_of(found["at"]),
             role=found["role"],
             before=None if before is None else Verdict(before),
             mask_sha256=found["mask_sha256"],

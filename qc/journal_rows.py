@@ -14,7 +14,7 @@ import numpy as np
 
 from qc.errors import DataError
 from qc.journal_query import IN_FORCE
-from qc.journal_schema import stamp
+from qc.journal_schema import moment_of, stamp
 from qc.manifest import Manifest
 from qc.types import FloatArray, Verdict, utc_now
 
@@ -115,6 +115,14 @@ class Event:
         return json.dumps(self.detail, ensure_ascii=False, sort_keys=True)
 
 
+def _table(text: Any) -> dict[str, Any]:
+    """A table as JSON; raises ValueError, TypeError or RecursionError."""
+    found = json.loads(text)
+    if isinstance(found, dict):
+        return found
+    raise ValueError(f"no table: {text[:40]!r}")
+
+
 def row_of(found: sqlite3.Row, path: Path) -> Row:
     """The inspection in a row of `COLUMNS`.
 
@@ -133,14 +141,14 @@ def row_of(found: sqlite3.Row, path: Path) -> Row:
             source_id=found["source_id"],
             part_id=found["part_id"],
             lot=found["lot"],
-            captured_at=datetime.fromisoformat(found["captured_at"]),
+            captured_at=moment_of(found["captured_at"]),
             verdict=Verdict(found["verdict"]),
             reason=found["reason"],
             defect_class=found["defect_class"],
             defect_score=found["defect_score"],
-            scores=None if found["scores"] is None else json.loads(found["scores"]),
+            scores=None if found["scores"] is None else _table(found["scores"]),
             bundle_id=found["bundle_id"],
-            timings_ms=json.loads(found["timings"]),
+            timings_ms=_table(found["timings"]),
             image_path=found["image_path"],
             evidence=evidence,
             n_reviews=found["n_reviews"],
@@ -150,7 +158,7 @@ def row_of(found: sqlite3.Row, path: Path) -> Row:
             image_sha256=found["image_sha256"],
             sampled=None if found["sampled"] is None else bool(found["sampled"]),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"row {found['seq']} of the journal is not valid", where=path, found=error
         ) from error
@@ -163,9 +171,8 @@ def event_of(found: sqlite3.Row, path: Path) -> Event:
         DataError: it is not valid.
     """
     try:
-        at = datetime.fromisoformat(found["at"])
-        return Event(found["seq"], found["kind"], json.loads(found["detail"]), at)
-    except (ValueError, TypeError) as error:
+        return Event(found["seq"], found["kind"], _table(found["detail"]), moment_of(found["at"]))
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"event {found['seq']} of the journal is not valid", where=path, found=error
         ) from error

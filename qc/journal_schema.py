@@ -17,6 +17,13 @@ BUSY_S = 10.0
 """How long a connection waits for another writer (a line, a station) before it gives up."""
 
 
+def moment_of(text: object) -> datetime:
+    """A time as the journal holds it, with its zone; raises ValueError."""
+    if isinstance(text, str) and (found := datetime.fromisoformat(text)).utcoffset() is not None:
+        return found
+    raise ValueError(f"no time with a zone: {text!r}")
+
+
 def stamp(moment: datetime) -> str:
     """A time as it is stored: UTC, always with microseconds, so that text order is time order."""
     if moment.tzinfo is not UTC:

@@ -22,6 +22,9 @@ from qc.journal_retention import removed_pictures
 MOST = 1000
 """Findings that are kept in words; further ones are counted."""
 
+_MOST_ROWS = 1 << 28
+"""Removed pictures are known by their rows up to this one: a byte each, if the row is there."""
+
 _EVERY = 1000
 _Row = tuple[int, str, dict[str, Any]]
 
@@ -220,22 +223,29 @@ class _Pictures:
         self._outcome = outcome
         self._root = root
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM inspections").fetchone()
-        self._removed = bytearray(last + 1)
+        self._removed = bytearray(max(0, min(last, _MOST_ROWS)) + 1)
         for seq in removed_pictures(connection):
-            if 0 <= seq <= last:
+            if 0 <= seq < len(self._removed):
                 self._removed[seq] = 1
 
     def take(self, row: dict[str, Any]) -> None:
         """The picture of one inspection."""
         if row["image_path"] is None:
             return
+        if not isinstance(row["image_path"], str):
+            self._outcome.note("inspections", row["seq"], "its picture's name is no text")
+            return
         file = self._root / row["image_path"]
+        if not file.is_file() and file.exists():  # a device has no end, a pipe is waited for
+            self._outcome.note("inspections", row["seq"], f"its picture is no file: {file.name}")
+            return
         try:
             with file.open("rb") as stream:
                 found = file_digest(stream, "sha256").hexdigest()
         except FileNotFoundError:
-            if not self._removed[row["seq"]]:
-                self._outcome.note("inspections", row["seq"], f"its picture is gone: {file.name}")
+            seq = row["seq"]
+            if not 0 <= seq < len(self._removed) or not self._removed[seq]:
+                self._outcome.note("inspections", seq, f"its picture is gone: {file.name}")
             return
         except (OSError, ValueError) as error:
             what = f"its picture cannot be read: {file.name}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -20,7 +21,8 @@ from toy_line import inspection, toy_manifest
 
 from qc.journal import Journal, JournalWriter
 from qc.journal_chain import START, TABLES, row_hash
-from qc.journal_verify import Verified, verify_journal
+from qc.journal_retention import REMOVED
+from qc.journal_verify import Verified, lost_pictures, verify_journal
 from qc.types import Review, Verdict
 
 
@@ -200,6 +202,48 @@ def test_pictures_are_compared_with_their_rows(path: Path) -> None:
         "its picture is gone",
         "its picture was changed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("'/dev/zero'", "its picture is no file: zero"),
+        ("'pipe'", "its picture is no file: pipe"),
+        ("'.'", "its picture is no file: copy"),
+        ("x'00ff'", "its picture's name is no text"),
+        ("'../gone'", "its picture is gone: gone"),
+        ("'a' || char(0)", "its picture cannot be read: a\0: embedded null byte"),
+    ],
+)
+def test_a_picture_that_is_no_file_is_not_waited_for(path: Path, name: str, says: str) -> None:
+    """A journal that is verified may have been changed: no device without an end is read."""
+    os.mkfifo(path.parent / "pipe")
+    spoil(path, f"UPDATE inspections SET image_path = {name} WHERE seq = 1")
+    found = [f.what for f in verify_journal(path, images=True).findings if f.seq == 1]
+    assert found == ["does not fit its hash: it was changed", says]
+
+
+@pytest.mark.parametrize("seq", [-1000, 2**62])
+def test_a_row_of_an_odd_number_is_found(path: Path, seq: int) -> None:
+    file = Journal(path).image_file(Journal(path).get("i0"))
+    assert file
+    file.unlink()
+    spoil(path, f"UPDATE inspections SET seq = {seq} WHERE seq = 1")
+    outcome = verify_journal(path, images=True)
+    assert f"its picture is gone: {file.name}" in [f.what for f in outcome.findings if f.seq == seq]
+
+
+@pytest.mark.parametrize(
+    "detail", ["[" * 100_000, "{}", "3", '{"seqs": 3}', '{"seqs": ["1", null, -1, 1e9]}', "{"]
+)
+def test_a_changed_event_removes_no_picture(path: Path, detail: str) -> None:
+    file = Journal(path).image_file(Journal(path).get("i0"))
+    assert file
+    file.unlink()
+    spoil(path, f"UPDATE events SET kind = '{REMOVED}', detail = '{detail}' WHERE seq = 1")
+    found = named(verify_journal(path, images=True))
+    assert ("inspections", 1) in found and ("events", 1) in found
+    assert lost_pictures(Journal(path), 10) == ["i0"]
 
 
 REVIEWER = """

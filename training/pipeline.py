@@ -13,11 +13,9 @@ its own seed, so neither the number of threads nor their order changes anything 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 
 import keras
 import numpy as np
@@ -32,10 +30,6 @@ UNKNOWN = -1.0
 
 AHEAD = 2
 """Batches that are made while one is used."""
-
-_NICENESS = 10
-"""Of the threads that make pictures, where each core also computes: what a step leaves is theirs. A
-step shares its work among all cores evenly, so one that makes pictures in between delays all."""
 
 Picture = tuple[Variant, np.ndarray]
 """A sample as it was drawn, and the target of its map."""
@@ -94,13 +88,6 @@ def mixed(
     return np.rint(blend).astype(np.uint8), labels
 
 
-def _give_way() -> None:
-    """Let this thread have what the others leave of the processor; Linux alone has it by thread."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
 class Batches(keras.utils.PyDataset):
     """Augmented training batches: each epoch draws as many images as there are.
 
@@ -138,9 +125,7 @@ class Batches(keras.utils.PyDataset):
         weight = class_weights(images.truth(map_shape[2]), balance)
         self.probability = weight / weight.sum()
         self.variants = Variants(images, good, table, balance)
-        self._pool = ThreadPoolExecutor(
-            threads or min(os.cpu_count() or 1, 4), "batches", initializer=_give_way
-        )
+        self._pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 4), "batches")
         self._making: dict[int, list[Future[Picture]]] = {}
         self._lock = threading.Lock()
         self._draw()

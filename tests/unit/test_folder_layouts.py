@@ -6,23 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_sets import RECIPE
 
 from qc.errors import DataError
 from qc.imageio import write_png
 from training.datasets import load_samples
 from training.run import plan_run
-
-RECIPE = """
-name = "toy"
-[data]
-path = "set"
-good = "good"
-[model]
-backbone = "inverted_residual"
-size_hw = [32, 32]
-[train]
-epochs = 1
-"""
 
 
 def _picture(path: Path) -> Path:
@@ -116,7 +105,7 @@ def test_a_run_keeps_the_split_of_the_folders_and_refuses_a_leak(
     folders: Path, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "toy.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(RECIPE.replace("parts", "set"))
     plan = plan_run(recipe, data=None, runs=tmp_path / "runs")
     assert [s.split for s in plan.samples if s.sample_id.startswith("valid/")] == ["val", "val"]
     rows = [f"{s.sample_id},piece" for s in plan.samples]

@@ -9,28 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toy_sets import RECIPE
 from typer.testing import CliRunner
 
 from qc.cli import app
 from qc.errors import FaultError
 from qc.imageio import write_png
 from training.run import plan_run, start_run
-
-RECIPE = """
-name = "toy"
-seed = 1
-
-[data]
-path = "parts"
-good = "good"
-
-[model]
-backbone = "inverted_residual"
-size_hw = [32, 32]
-
-[train]
-epochs = 1
-"""
 
 
 @pytest.fixture

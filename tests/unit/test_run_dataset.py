@@ -6,31 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from toy_sets import RECIPE
 
 from qc.errors import DataError
 from training.run import plan_run
-
-RECIPE = """
-name = "toy"
-seed = 1
-
-[data]
-path = "plates"
-good = "good"
-
-[model]
-backbone = "inverted_residual"
-size_hw = [32, 32]
-
-[train]
-epochs = 1
-"""
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     file = tmp_path / "toy.toml"
-    file.write_text(RECIPE)
+    file.write_text(RECIPE.replace("parts", "plates"))
     return file
 
 

@@ -14,6 +14,23 @@ from qc.types import Image
 from training.datasets import load_samples
 from training.regions import mask_of
 
+RECIPE = """
+name = "toy"
+seed = 1
+
+[data]
+path = "parts"
+good = "good"
+
+[model]
+backbone = "inverted_residual"
+size_hw = [32, 32]
+
+[train]
+epochs = 1
+"""
+"""The least that can be trained, on the folder `parts`."""
+
 BOX_PX = 1e-3  # a box goes through fractions of ten places and one division
 
 

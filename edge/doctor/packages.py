@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import operator
 import platform
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from edge.doctor.checks import Examination
 
@@ -39,15 +40,6 @@ _SUMS = ("all", "dev")
 _LOAD_S = 60.0
 _MISSING = " is not installed"
 
-_OPS: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-
 _NUMPY = "import numpy as m; m.ones((8, 8), m.float32) @ m.ones((8, 8), m.float32); said = {}"
 _OPENCV = """
 import cv2 as m, numpy
@@ -66,25 +58,25 @@ _PLAIN = "import {} as m; said = {{}}"
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
+class Needed:
     """A distribution that is asked for.
 
     Args:
         name: as it is installed.
-        limits: of its version: pairs of comparison and version.
+        limits: of its version.
         extra: that asks for it; "": the base.
     """
 
     name: str
-    limits: tuple[tuple[str, str], ...]
+    limits: SpecifierSet
     extra: str = ""
 
     def __str__(self) -> str:
-        return self.name + ",".join(op + limit for op, limit in self.limits)
+        return f"{self.name}{self.limits}"
 
     def allows(self, version: str) -> bool:
-        """Whether a version is within the limits."""
-        return all(_OPS[op](numbers(version), numbers(limit)) for op, limit in self.limits)
+        """Whether a version is within the limits; one before a release counts."""
+        return self.limits.contains(version, prereleases=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,33 +92,24 @@ class Loaded:
     said: dict[str, Any]
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """A version as numbers to compare, without zeros at its end; what follows the release counts
-    as more numbers."""
-    found = [int(n) for n in re.findall(r"\d+", version)]
-    while found and found[-1] == 0:
-        found.pop()
-    return tuple(found)
-
-
-def requirements(lines: Iterable[str]) -> list[Requirement]:
+def requirements(lines: Iterable[str], extras: Iterable[str]) -> list[Needed]:
     """What the metadata of a distribution asks for on this Python (`Requires-Dist`, PEP 508).
 
     Its own extras among them are left out.
+
+    Args:
+        lines: as they stand in the metadata.
+        extras: that it has.
     """
     found = []
-    for line in lines:
-        asked, _, marker = line.partition(";")
-        parts = re.match(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^]]*\])?\s*\(?([^)]*)\)?", asked)
-        python = re.search(r"python_version\s*([<>=!]+)\s*['\"]([\d.]+)", marker)
-        here = platform.python_version_tuple()[:2]
-        if python and not _OPS[python[1]](tuple(map(int, here)), numbers(python[2])):
+    for asked in map(Requirement, lines):
+        if asked.name == OURS:
             continue
-        if parts is None or parts[1] == OURS:
-            continue
-        limits = re.findall(r"(>=|<=|==|!=|<|>)\s*([\w.]+)", parts[2])
-        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
-        found.append(Requirement(parts[1], tuple(limits), extra[1] if extra else ""))
+        marker = asked.marker
+        always = marker is None or marker.evaluate({"extra": ""})
+        for extra in [""] if always else extras:
+            if marker is None or marker.evaluate({"extra": extra}):
+                found.append(Needed(asked.name, asked.specifier, extra))
     return found
 
 
@@ -163,11 +146,12 @@ def examine(found: Examination) -> bool:
         found.add(
             "attention-qc", "wrong", "not installed", expected="its metadata", fix=install("edge")
         )
-        asked: list[Requirement] = []
+        asked: list[Needed] = []
     else:
         _python(found, about["Requires-Python"] or "")
         found.add("attention-qc", "ok", f"{about['Version']}")
-        asked = requirements(about.get_all("Requires-Dist") or ())
+        extras = about.get_all("Provides-Extra") or ()
+        asked = requirements(about.get_all("Requires-Dist") or (), extras)
     versions = {r.name: version_of(r.name) for r in asked if r.extra not in ("dev",)}
     found.facts["packages"] = dict(sorted(versions.items(), key=lambda pair: pair[0].lower()))
     _base(found, [r for r in asked if r.extra == ""])
@@ -190,7 +174,7 @@ def examine(found: Examination) -> bool:
 
 def _python(found: Examination, asked: str) -> None:
     here = platform.python_version()
-    needed = requirements([f"python {asked}"])[0]
+    needed = Needed("python", SpecifierSet(asked))
     fits = needed.allows(here)
     text = f"{here} on {platform.machine()}, {sys.prefix}"
     found.add(
@@ -202,7 +186,7 @@ def _python(found: Examination, asked: str) -> None:
     )
 
 
-def _wrong_with(needed: Requirement) -> str:
+def _wrong_with(needed: Needed) -> str:
     """What is wrong with how a requirement is met, in words; "" where nothing is."""
     names = wheels_here() if needed.name in WHEELS else [needed.name]
     versions = {name: version for name in names if (version := version_of(name)) is not None}
@@ -214,7 +198,7 @@ def _wrong_with(needed: Requirement) -> str:
     return ", ".join(wrong)
 
 
-def _base(found: Examination, needed: Sequence[Requirement]) -> None:
+def _base(found: Examination, needed: Sequence[Needed]) -> None:
     wrong = {str(r): why for r in needed if (why := _wrong_with(r))}
     if wrong:
         expected = ", ".join(wrong)
@@ -287,7 +271,7 @@ def _opencv(found: Examination, loaded: Loaded) -> bool:
     return True
 
 
-def _extras(found: Examination, asked: Sequence[Requirement]) -> None:
+def _extras(found: Examination, asked: Sequence[Needed]) -> None:
     """Extras that are whole in one line; a line for each of the edge's that is not."""
     names = sorted({r.extra for r in asked} - {"", *_SUMS})
     lacking = {

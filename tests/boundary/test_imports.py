@@ -30,7 +30,7 @@ FORBIDDEN: list[tuple[str, tuple[str, ...]]] = [
 """What the modules of the first name may not import; a name stands for all that is in it."""
 
 EDGE_MAY = {
-    *("qc", "edge", "numpy", "cv2", "pydantic", "pydantic_core", "typer", "rich"),
+    *("qc", "edge", "numpy", "cv2", "packaging", "pydantic", "pydantic_core", "typer", "rich"),
     *("ai_edge_litert", "tflite_runtime", "onnxruntime", "psutil"),
     *("fastapi", "starlette", "uvicorn", "jinja2", "markupsafe", "anyio", "prometheus_client"),
     *("serial", "paho", "asyncua", "pymodbus", "urllib3", "argon2", "cryptography"),

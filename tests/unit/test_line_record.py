@@ -216,7 +216,7 @@ def test_events_are_listed(file: Path) -> None:
     kinds = [e["kind"] for e in told["events"]]
     assert kinds == ["source", "stop"] and told["next_after"] is None
     shown = CliRunner().invoke(app, [*words, "--newest"]).stderr.splitlines()
-    assert " stop: captured 3" in shown[0] and " start: " in shown[2] and shown[3] == "3 events"
+    assert ' stop: {"captured": 3' in shown[0] and " start: " in shown[2] and shown[3] == "3 events"
     refused = CliRunner().invoke(app, [*words, "--lot", "L7"])
     assert refused.exit_code == 2 and "--after or --newest alone" in refused.stderr
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +103,12 @@ def test_reviewers_who_disagree_leave_no_sample(journal: Path) -> None:
 
 
 @pytest.fixture
-def partly_kept(journal: Path) -> Path:
-    """Reviewed: i-1 never kept, i-2 removed by the rules of the line, i-3 kept."""
+def partly_kept(tmp_path: Path) -> Path:
+    """Reviewed: i-1 never kept, i-2 removed by the rules of the line, i-3 kept; i-4 waits."""
+    large = np.kron(picture(), np.ones((4, 4, 1), np.uint8))
+    verdicts = (Verdict.OK, NG, Verdict.REVIEW, NG)
+    entries = [replace(inspection(n, v), image=large) for n, v in enumerate(verdicts, 1)]
+    journal = fill(tmp_path / "line.journal", entries)
     _review(journal, *((f"i-{n}", "Ann", "OK", None) for n in (1, 2, 3)))
     kept = Journal(journal)
     kept.add_event(REMOVED, {"group": "reviewed", "seqs": [2]})

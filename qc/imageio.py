@@ -18,6 +18,7 @@ import re
 import stat
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +259,8 @@ def _write_whole(target: Path, encoded: bytes) -> None:
             file.write(encoded)
         partial.replace(target)
     except OSError as error:
-        _remove(partial)
+        with suppress(OSError):  # the folder may be gone; what is told is the first error
+            partial.unlink()
         raise FaultError(
             f"image cannot be written ({error.strerror or error})", where=target
         ) from error
@@ -299,13 +301,6 @@ def png_bytes(
     if not ok:
         raise FaultError("PNG cannot be encoded", where=where)
     return encoded.tobytes()
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return  # the folder itself is gone or closed; the caller reports the first error
 
 
 def _read_bytes(path: Path) -> bytes:

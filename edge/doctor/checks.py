@@ -43,7 +43,9 @@ class Examination:
     def add(
         self, check: str, state: State, found: str, *, expected: str = "", fix: str = ""
     ) -> None:
-        """Note one thing."""
+        """Note one thing; where it is ok, nothing else is expected and nothing is to be done."""
+        if state == "ok":
+            expected = fix = ""
         self.checks.append(Check(check, state, found, expected, fix))
 
     def of(self, *states: State) -> list[Check]:

@@ -55,15 +55,12 @@ def examine(found: Examination, journal: Path, min_free_gb: float) -> None:
         return
     _kind(found, folder, beside, facts, mode)
     facts |= {"fsync_p50_ms": round(p50_ms, 3), "fsync_max_ms": round(max_ms, 3)}
-    slow = p50_ms > SLOW_SYNC_MS
     found.add(
         "sync",
-        "warning" if slow else "ok",
+        "warning" if p50_ms > SLOW_SYNC_MS else "ok",
         f"{p50_ms:.1f} ms, at worst {max_ms:.1f} ms",
-        expected=f"at most {SLOW_SYNC_MS:g} ms: a verdict is told when its row is synced"
-        if slow
-        else "",
-        fix='an SSD, or durability = "normal" in the line file' if slow else "",
+        expected=f"at most {SLOW_SYNC_MS:g} ms: a verdict is told when its row is synced",
+        fix='an SSD, or durability = "normal" in the line file',
     )
 
 
@@ -71,17 +68,14 @@ def _room(found: Examination, there: Path, min_free_gb: float, facts: dict[str, 
     free = shutil.disk_usage(there).free
     facts["free_bytes"] = free
     none = free < max(min_free_gb * 1e9, 1e7)
-    little = free < LITTLE_BYTES
     found.add(
         "free disk",
-        "wrong" if none else "warning" if little else "ok",
+        "wrong" if none else "warning" if free < LITTLE_BYTES else "ok",
         f"{free / 1e9:.1f} GB",
         expected=f"{min_free_gb:g} GB: no picture is kept under that"
         if none
-        else f"{LITTLE_BYTES / 1e9:g} GB"
-        if little
-        else "",
-        fix="free some, or limit the pictures by [keep] of the line file" if none or little else "",
+        else f"{LITTLE_BYTES / 1e9:g} GB",
+        fix="free some, or limit the pictures by [keep] of the line file",
     )
 
 

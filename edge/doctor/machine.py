@@ -99,8 +99,8 @@ def _processor(found: Examination, root: Path) -> None:
         "processor",
         "warning" if slow else "ok",
         text,
-        expected=f"{wanted}: models run slower without it" if slow else "",
-        fix="see how long an inspection takes: qc doctor BUNDLE" if slow else "",
+        expected=f"{wanted}: models run slower without it",
+        fix="see how long an inspection takes: qc doctor BUNDLE",
     )
 
 
@@ -120,14 +120,13 @@ def _memory(found: Examination, root: Path) -> None:
     limit = min([total, *limits])
     free = min(free, limit)
     found.facts["memory"] = {"total_bytes": limit, "free_bytes": free}
-    little = free < LEAST_MEMORY
     found.add(
         "memory",
-        "warning" if little else "ok",
+        "warning" if free < LEAST_MEMORY else "ok",
         f"{free / 1e9:.1f} GB of {limit / 1e9:.1f} GB free"
         + (" (limit of the container)" if limit < total else ""),
-        expected=f"{LEAST_MEMORY / 1e6:.0f} MB free" if little else "",
-        fix="end what else runs here" if little else "",
+        expected=f"{LEAST_MEMORY / 1e6:.0f} MB free",
+        fix="end what else runs here",
     )
 
 
@@ -196,8 +195,8 @@ def _cameras(found: Examination, root: Path) -> None:
         "cameras",
         "warning" if shut else "ok",
         text,
-        expected=f"that this user may open {', '.join(shut)}" if shut else "",
-        fix="sudo usermod -aG video $USER, then log in anew" if shut else "",
+        expected=f"that this user may open {', '.join(shut)}",
+        fix="sudo usermod -aG video $USER, then log in anew",
     )
 
 

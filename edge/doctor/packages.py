@@ -175,14 +175,13 @@ def examine(found: Examination) -> bool:
 def _python(found: Examination, asked: str) -> None:
     here = platform.python_version()
     needed = Needed("python", SpecifierSet(asked))
-    fits = needed.allows(here)
     text = f"{here} on {platform.machine()}, {sys.prefix}"
     found.add(
         "python",
-        "ok" if fits else "wrong",
+        "ok" if needed.allows(here) else "wrong",
         text,
-        expected="" if fits else str(needed),
-        fix="" if fits else f"make the environment with {needed}",
+        expected=str(needed),
+        fix=f"make the environment with {needed}",
     )
 
 
@@ -266,7 +265,7 @@ def _opencv(found: Examination, loaded: Loaded) -> bool:
         f"cameras by {', '.join(said['cameras']) or 'nothing'}; "
         f"streams by {', '.join(said['streams']) or 'nothing'}",
         expected=" and ".join(lacks),
-        fix=f"pip install --force-reinstall {WHEELS[0]}" if lacks else "",
+        fix=f"pip install --force-reinstall {WHEELS[0]}",
     )
     return True
 

@@ -77,8 +77,8 @@ def examine_bundle(
         "golden inputs",
         "ok" if outcome.ok else "wrong",
         f"{outcome.found} on {predictor.runtime}",
-        expected="" if outcome.ok else outcome.expected,
-        fix="" if outcome.ok else "the runtime of the export, or export with another scheme",
+        expected=outcome.expected,
+        fix="the runtime of the export, or export with another scheme",
     )
     _time(found, bundle, predictor, deadline_ms, facts)
 
@@ -106,7 +106,7 @@ def _time(
         "wrong" if all_late else "warning" if late else "ok",
         f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms for a picture of the model's size, one thread",
         expected=f"at most the deadline of {deadline_ms:g} ms" if late else "",
-        fix="a faster machine, a smaller model, or a later deadline" if late else "",
+        fix="a faster machine, a smaller model, or a later deadline",
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -90,6 +91,7 @@ class Retention:
             token: in the names of half-written files that are not left over.
         """
         self._token = token
+        self._started_ns = time.time_ns()
         self._thread.start()
 
     def add(self, n_bytes: int) -> None:
@@ -145,8 +147,8 @@ class Retention:
                     return
                 if file.name.endswith(".tmp") and self._token not in file.name:
                     file.unlink(missing_ok=True)
-                elif self.keep.max_gb is not None:
-                    n_bytes += _size(file)
+                elif self.keep.max_gb is not None and _written_ns(file) < self._started_ns:
+                    n_bytes += _size(file)  # of what is written since, `add` is told
             with self._counting:
                 self._bytes += n_bytes
 
@@ -252,6 +254,14 @@ def _is_picture(name: object) -> bool:
     parts = PurePath(name).parts
     is_in_a_day = len(parts) == 3 and parts[0].endswith("-images") and ".." not in parts
     return is_in_a_day and name.endswith(".png")
+
+
+def _written_ns(file: Path) -> int:
+    """When a picture was written, nanoseconds since 1970; 0 where it is gone."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _size(file: Path) -> int:

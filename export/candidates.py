@@ -131,7 +131,7 @@ class Trial:
         self, saved: SavedModel, schemes: Sequence[str], failed: bool, fine_tune: FineTune | None
     ) -> Iterator[Candidate]:
         self._begin("mixed: converting")
-        exact = saved.convert("float32").model
+        exact = saved.convert("float32", columns=True).model
         ranges = find_ranges(exact, self.calibration, self._calibrating("mixed: calibrating"))
         kinds = operations(exact)
         attends = not kinds.isdisjoint(ATTENTION[:1])

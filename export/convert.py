@@ -22,6 +22,7 @@ from export.calibrate import representative
 from qc.errors import FaultError, GateError
 from qc.manifest import RUNTIMES, TensorSpec
 from qc.quiet import quiet_stderr
+from training.columns import side_by_side
 from training.pipeline import Progress
 
 RISKY = ("dynamic", "mixed")
@@ -58,16 +59,16 @@ class Converted:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A Keras model laid out for the converter.
+    """A Keras model laid out for the converter, once in each way that a scheme asks for.
 
     Args:
-        folder: TensorFlow's SavedModel.
-        shape: of the input, `(1, h, w, 3)`.
-        quiet: hide what the converter prints.
+        model: images `(B, H, W, 3)` to `score` `(B, K)` and `attention` `(B, h, w, K)`.
+        folder: for TensorFlow's SavedModels.
+        quiet: hide what export and converter print.
     """
 
+    model: keras.Model
     folder: Path
-    shape: tuple[int, ...]
     quiet: bool
 
     def convert(
@@ -75,6 +76,8 @@ class SavedModel:
         scheme: str,
         calibration: np.ndarray | None = None,
         progress: Progress | None = None,
+        *,
+        columns: bool | None = None,
     ) -> Converted:
         """Convert to "int8", "dynamic", "float16" or "float32".
 
@@ -82,6 +85,8 @@ class SavedModel:
             scheme: one of these.
             calibration: `(N, H, W, 3)` uint8 from TRAIN, for int8.
             progress: told of the calibration images seen.
+            columns: the first convolution on blocks of columns, `training.columns`; None: in int8.
+                In float the zeros cost as much as is gained.
 
         Raises:
             FaultError: the converter failed.
@@ -89,6 +94,8 @@ class SavedModel:
                 borders are of another type.
         """
         import tensorflow as tf
+
+        place = self._laid_out(scheme == "int8" if columns is None else columns)
 
         def inputs() -> Iterator[list[np.ndarray]]:
             assert calibration is not None
@@ -98,7 +105,7 @@ class SavedModel:
                 yield one
 
         with silence(self.quiet):
-            converter = tf.lite.TFLiteConverter.from_saved_model(str(self.folder))
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(place))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             if scheme != "float32":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -116,24 +123,27 @@ class SavedModel:
                 raise FaultError(
                     f"the model cannot be converted to {scheme}", found=lines[0]
                 ) from error
-        return checked(scheme, data, self.shape)
+        return checked(scheme, data, self._shape)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (1, *self.model.input_shape[1:])
+
+    def _laid_out(self, columns: bool) -> Path:
+        place = self.folder / ("columns" if columns else "plain")
+        if not place.exists():
+            model = side_by_side(self.model) if columns else self.model
+            image = [keras.InputSpec(shape=self._shape, dtype="float32", name="image")]
+            with silence(self.quiet):
+                model.export(place, format="tf_saved_model", input_signature=image, verbose=False)
+        return place
 
 
 @contextmanager
 def saved_model(model: keras.Model, *, quiet: bool = True) -> Iterator[SavedModel]:
-    """Lay a Keras model out for the converter.
-
-    Args:
-        model: images `(B, H, W, 3)` to `score` `(B, K)` and `attention` `(B, h, w, K)`.
-        quiet: hide what export and converter print.
-    """
-    shape = (1, *model.input_shape[1:])
+    """A Keras model for the converter, in a folder that is gone afterwards; see `SavedModel`."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "saved_model"
-        signature = [keras.InputSpec(shape=shape, dtype="float32", name="image")]
-        with silence(quiet):
-            model.export(place, format="tf_saved_model", input_signature=signature, verbose=False)
-        yield SavedModel(place, shape, quiet)
+        yield SavedModel(model, Path(folder), quiet)
 
 
 def to_int8(

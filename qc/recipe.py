@@ -63,6 +63,8 @@ class ModelTable(Table):
         size_hw: height and width of the model input in pixels; multiples of the stride, with
             `pyramid` of twice the stride, and at least 32.
         stride: input pixels for one cell of the map.
+        stem_stride: pixels between two cells of the first convolution of `inverted_residual`; 4
+            takes a third of the time, for defects that are not as fine as the pixels.
         pyramid: add the backbone's deeper features, at twice the stride, to those at the stride.
         width: multiplier of the number of channels.
         weights: "none", "imagenet", or a `.weights.h5` file; relative to the recipe.
@@ -79,6 +81,7 @@ class ModelTable(Table):
     block_at: tuple[str, ...] = ()
     size_hw: tuple[int, int]
     stride: Literal[8, 16] = 16
+    stem_stride: Literal[2, 4] = 2
     pyramid: bool = False
     width: float = Field(default=1.0, gt=0, le=2)
     weights: str = "none"
@@ -91,6 +94,8 @@ class ModelTable(Table):
     def _fits(self) -> ModelTable:
         if self.block == "none" and self.block_options:
             raise ValueError("block_options are of a block, and block is 'none'")
+        if self.stem_stride != 2 and self.backbone != "inverted_residual":
+            raise ValueError("stem_stride is of the backbone 'inverted_residual'")
         if any(side < 32 or side % self.stride for side in self.size_hw):
             raise ValueError(f"size_hw must be multiples of stride {self.stride}, at least 32")
         if self.pyramid and any(side % (2 * self.stride) for side in self.size_hw):

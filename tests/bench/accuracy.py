@@ -69,6 +69,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "flagship-without-masks": ("magnetic_tile", FLAGSHIP, {"mask_weight": 0.0}),
     "flagship-without-block": ("magnetic_tile", {**PRETRAINED, "block": "none"}, {}),
     **{f"cnn-{b}": ("magnetic_tile", {**CNN, "block": b}, FROM_SCRATCH) for b in BLOCKS},
+    # as many multiplications for a picture of twice the side
+    "cnn-fast": (
+        "magnetic_tile",
+        {**CNN, "block": "cbam", "size_hw": [256, 256], "stem_stride": 4, "stride": 16},
+        FROM_SCRATCH,
+    ),
     "cnn-none-without-masks": (
         "magnetic_tile",
         {**CNN, "block": "none"},

@@ -32,7 +32,12 @@ from peers_turns import Side, heat, once, say
 
 HERE = Path(__file__).parent
 SIZES, THREADS = (224, 256), (1, 2)
-TITLES = {"cnn": "CBAM CNN", "mobilenet_v2": "MobileNetV2 + CBAM"}
+TITLES = {
+    "cnn": "CBAM CNN",
+    "cnn_fast": "CBAM CNN, stem_stride 4",
+    "mobilenet_v2": "MobileNetV2 + CBAM",
+}
+MAPPED = ("cnn", "mobilenet_v2")
 CLASSIFIERS = {
     "mobilenet_v2_035": "MobileNetV2 0.35 of keras.applications",
     "mobilenet_v3_small": "MobileNetV3-Small of keras.applications",
@@ -181,7 +186,7 @@ def jobs(bench: Bench, part: str) -> Iterator[Job]:
                 key = {"part": part, "size": size, "threads": threads}
                 yield key, partial(_entries, bench, size, partial(bench.latency, size, threads))
     elif part == "maps":
-        for name in MODELS:
+        for name in MAPPED:
             key = {"part": part, "model": name, "size": bench.sizes[0], "threads": 1}
             measure = partial(bench.maps, name, bench.sizes[0], 1)
             yield key, partial(_entries, bench, bench.sizes[0], measure)

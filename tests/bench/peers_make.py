@@ -24,6 +24,7 @@ from accuracy import REPORTED, qc, tables_of
 SEED = 0
 MODELS: dict[str, dict[str, Any]] = {
     "cnn": {"backbone": "inverted_residual", "block": "cbam", "stride": 8},
+    "cnn_fast": {"backbone": "inverted_residual", "block": "cbam", "stem_stride": 4},
     "mobilenet_v2": {
         "backbone": "mobilenet_v2",
         "block": "cbam",

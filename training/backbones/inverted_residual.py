@@ -4,7 +4,8 @@ The bottleneck is that of Sandler et al., "MobileNetV2", CVPR 2018 (arXiv 1801.0
 stages one full convolution takes the place of the expansion and the depthwise convolution, as in
 Tan and Le, "EfficientNetV2", ICML 2021 (arXiv 2104.00298): at that resolution it is faster to
 train. About 150 thousand parameters at width 1: it fits a set of some hundred images and one core
-of a line computer.
+of a line computer. With `stem_stride = 4` the first convolution takes whole patches of 4x4 pixels:
+a picture of twice the side costs what one of the side costs without.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> 
 
     Args:
         inputs: images `(B, H, W, 3)`, 0 to 255.
-        table: width, stride and pyramid; `weights` must be "none".
+        table: width, stem_stride, stride and pyramid; `weights` must be "none".
         attend: takes features and the name of their stage, and gives them back, through an
             attention block where the recipe wants one.
 
@@ -46,8 +47,9 @@ def build(inputs: Any, table: ModelTable, attend: Callable[[Any, str], Any]) -> 
             found=repr(table.weights),
         )
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
-    x = _convolve(x, _channels(16, table.width), 3, 2, "stem")
-    stride, deepest = 2, table.stride * (2 if table.pyramid else 1)
+    stride = table.stem_stride
+    x = _convolve(x, _channels(16, table.width), max(3, stride), stride, "stem")
+    deepest = table.stride * (2 if table.pyramid else 1)
     if table.pyramid and deepest > 16:
         raise RecipeError(
             "this backbone has nothing deeper than stride 16",

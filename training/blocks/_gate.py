@@ -12,10 +12,15 @@ OPEN = 2.0
 
 
 def open_gate(
-    filters: int, kernel_size: int | tuple[int, int] = 1, *, logit: float = OPEN, name: str
+    filters: int,
+    kernel_size: int | tuple[int, int] = 1,
+    *,
+    logit: float = OPEN,
+    name: str,
+    kind: type[keras.layers.Conv2D] = keras.layers.Conv2D,
 ) -> keras.layers.Conv2D:
     """A convolution of zero weights whose bias is `logit`."""
-    return keras.layers.Conv2D(
+    return kind(
         filters,
         kernel_size,
         padding="same",

@@ -18,6 +18,7 @@ from keras import ops
 
 from training.blocks._gate import OPEN, open_gate
 from training.blocks._sizes import Shape, channels_of, check_odd, check_whole
+from training.columns import ColumnsConv2D
 
 
 @keras.saving.register_keras_serializable(package="qc")
@@ -89,7 +90,8 @@ class CBAMSpatial(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         self.mean, self.peak = (
-            open_gate(1, self.kernel_size, logit=OPEN / 2, name=name) for name in ("mean", "peak")
+            open_gate(1, self.kernel_size, logit=OPEN / 2, name=name, kind=ColumnsConv2D)
+            for name in ("mean", "peak")
         )
         self.mean.build((None, None, None, 1))
         self.peak.build((None, None, None, 1))

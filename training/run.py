@@ -196,12 +196,11 @@ def _classes(samples: list[Sample], good: str, place: Path) -> tuple[str, ...]:
     return (good, *[n for n in names if n != good])
 
 
-def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
-    """Make the run directory; whether there is anything left to do.
+def is_to_train(plan: RunPlan, *, resume: bool) -> bool:
+    """Whether there is anything left to do; nothing is written yet.
 
     Raises:
         UsageError: the run exists and `resume` was not said.
-        FaultError: the directory cannot be written.
     """
     if (plan.path / "result.json").is_file() and resume:
         return False
@@ -210,8 +209,20 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
         raise UsageError(
             f"this run {state}: go on with --resume, or remove it to train again", where=plan.path
         )
+    return True
+
+
+def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
+    """Make the run directory; whether there is anything left to do.
+
+    Raises:
+        UsageError: as for `is_to_train`.
+        FaultError: the directory cannot be written.
+    """
+    if not is_to_train(plan, resume=resume):
+        return False
     try:
-        plan.path.mkdir(parents=True, exist_ok=True)
+        plan.path.mkdir(parents=True, exist_ok=resume)  # of two at the same time one is refused
         shutil.copyfile(recipe_path, plan.path / "recipe.toml")
     except OSError as error:
         found = error.strerror or error

@@ -1,8 +1,6 @@
 """Picture files as parts: which files of a folder show some, and a file as a frame.
 
-A file that cannot be read becomes a frame with its fault: it was captured, so it is accounted for.
-Hidden files and masks (`x_mask.png`, or `x.png` beside `x.jpg`) are no pictures of parts. A byte of
-a name that is not UTF-8 is written as `\\xff`, as no journal could hold it.
+What a folder source and `qc inspect` share, as the page of that source tells it.
 """
 
 from __future__ import annotations

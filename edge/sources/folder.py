@@ -1,6 +1,8 @@
 """Frames from the image files of a folder, in the order of their names, or as they come.
 
-Which files those are, and what becomes of one that cannot be read: `edge.picture_files`.
+A file that cannot be read becomes a frame with its fault: it was captured, so it is accounted for.
+Hidden files and masks (`x_mask.png`, or `x.png` beside `x.jpg`) are no pictures of parts. A byte of
+a name that is not UTF-8 is written as `\\xff`, as no journal could hold it.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ import numpy as np
 from rich.table import Table
 
 from edge.line import Line
+from edge.picture_files import files, read_frame
 from edge.predictors.litert import LiteRTPredictor
 from edge.sinks.folder import Sink as FolderSink
-from edge.sources.folder import files, read_frame
 from qc.bundle import Bundle, open_bundle
 from qc.console import Command, stderr
 from qc.errors import FaultError, UsageError

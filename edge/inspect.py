@@ -6,7 +6,6 @@ import os
 import time
 from itertools import count
 
-from edge.occlusion import SCALE
 from qc.bundle import Bundle
 from qc.decide import Decision, decide
 from qc.errors import QCError
@@ -136,6 +135,8 @@ def overlay_of(
         evidence = prediction.attention[..., manifest.class_names.index(name)]
         level = scale_map(evidence, manifest.overlay.lo, manifest.overlay.hi)
     elif hidden is not None:
+        from edge.occlusion import SCALE
+
         level, kind = scale_map(hidden, *SCALE), "occlusion"
     return draw_overlay(
         inspection.image,

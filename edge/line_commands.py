@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from edge.codes import read_code
-from edge.commands import open_trusted
 from edge.control import Control, ask
 from edge.feed import Feed
 from edge.line import Line
@@ -27,6 +26,7 @@ from qc.console import Command
 from qc.errors import FaultError
 from qc.journal import JournalWriter
 from qc.linefile import HealthTable, LineFile, SourceTable, read_line
+from qc.signature import open_trusted
 from qc.types import Inspection
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

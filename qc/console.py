@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import traceback
@@ -12,17 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from qc.errors import FaultError, QCError, UsageError
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.table import Table
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries talk.")]
@@ -72,15 +72,17 @@ class Command:
     @contextmanager
     def bar(self, name: str) -> Iterator[Callable[[int, int, str], None]]:
         """A progress bar with a line of text beside it."""
+        from rich import progress as rich  # 7 ms of each start
+
         with (
             _own_stream() as stream,
-            Progress(
-                TextColumn("{task.description:<18}"),
-                BarColumn(bar_width=28),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[line]}"),
+            rich.Progress(
+                rich.TextColumn("{task.description:<18}"),
+                rich.BarColumn(bar_width=28),
+                rich.TextColumn("{task.percentage:>3.0f}%"),
+                rich.TimeElapsedColumn(),
+                rich.TimeRemainingColumn(),
+                rich.TextColumn("{task.fields[line]}"),
                 console=Console(file=stream, highlight=False),
             ) as progress,
         ):
@@ -139,6 +141,8 @@ def _end(running: Command, error: QCError) -> None:
 
 def _hush() -> None:
     """Keep TensorFlow, XNNPACK and their friends from talking to the user."""
+    import logging
+
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     warnings.filterwarnings("ignore")
@@ -156,6 +160,8 @@ def load(extra: str, dotted: str) -> Callable[..., Any]:
     Raises:
         UsageError: the extra is not installed.
     """
+    if extra == "edge":  # nothing there multiplies matrices, and each thread spins at its start
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     module_name, function_name = dotted.split(":")
     try:
         function: Callable[..., Any] = getattr(import_module(module_name), function_name)

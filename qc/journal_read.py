@@ -28,6 +28,7 @@ from qc.journal_rows import (
     Row,
     event_of,
     event_row,
+    invalid,
     row_of,
 )
 from qc.journal_schema import BUSY_S, check_schema, moment_of
@@ -347,9 +348,7 @@ class Journal:
         try:
             opened_at = moment_of(found["opened_at"])
         except ValueError as error:
-            raise DataError(
-                f"bundle {seq} of the journal is not valid", where=self.path, found=error
-            ) from error
+            raise invalid(f"bundle {seq}", self.path, error) from error
         told = found["runtime"], found["ok_sample"]
         return JournaledBundle(seq, found["bundle_id"], manifest, *told, opened_at)
 

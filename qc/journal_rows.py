@@ -123,6 +123,11 @@ def _table(text: Any) -> dict[str, Any]:
     raise ValueError(f"no table: {text[:40]!r}")
 
 
+def invalid(what: str, path: Path, error: Exception) -> DataError:
+    """The error of what was written into a journal past its triggers, or is damaged."""
+    return DataError(f"{what} of the journal is not valid", where=path, found=error)
+
+
 def row_of(found: sqlite3.Row, path: Path) -> Row:
     """The inspection in a row of `COLUMNS`.
 
@@ -159,9 +164,7 @@ def row_of(found: sqlite3.Row, path: Path) -> Row:
             sampled=None if found["sampled"] is None else bool(found["sampled"]),
         )
     except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"row {found['seq']} of the journal is not valid", where=path, found=error
-        ) from error
+        raise invalid(f"row {found['seq']}", path, error) from error
 
 
 def event_of(found: sqlite3.Row, path: Path) -> Event:
@@ -173,9 +176,7 @@ def event_of(found: sqlite3.Row, path: Path) -> Event:
     try:
         return Event(found["seq"], found["kind"], _table(found["detail"]), moment_of(found["at"]))
     except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"event {found['seq']} of the journal is not valid", where=path, found=error
-        ) from error
+        raise invalid(f"event {found['seq']}", path, error) from error
 
 
 def event_row(kind: str, detail: Mapping[str, Any], path: Path) -> dict[str, object]:

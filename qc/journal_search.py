@@ -20,8 +20,8 @@ from qc.agreement import Judged
 from qc.errors import DataError
 from qc.journal_query import STANDING, Filter
 from qc.journal_read import Journal
-from qc.journal_rows import COLUMNS_WITHOUT_MAP, Row, row_of
-from qc.journal_schema import stamp
+from qc.journal_rows import COLUMNS_WITHOUT_MAP, Row, invalid, row_of
+from qc.journal_schema import moment_of, stamp
 from qc.reviewed import TAKEN_BACK, person
 from qc.types import Verdict
 
@@ -149,6 +149,9 @@ def cells(journal: Journal, wanted: Filter) -> list[Cell]:
     Args:
         journal: what is counted.
         wanted: which; the charts use times, source, lot and bundle.
+
+    Raises:
+        DataError: a row is not valid.
     """
     with journal.connection() as connection:
         conditions, values, source = _plan(connection, wanted)
@@ -158,10 +161,13 @@ def cells(journal: Journal, wanted: Filter) -> list[Cell]:
             f"count(*) FROM {source}{where} GROUP BY 1, 2, 3, 4, 5",
             values,
         ).fetchall()
-    return [
-        Cell(_slot(at), source_id, lot, Verdict(verdict), name, n)
-        for at, source_id, lot, verdict, name, n in found
-    ]
+    try:
+        return [
+            Cell(_slot(at), source_id, lot, Verdict(verdict), name, n)
+            for at, source_id, lot, verdict, name, n in found
+        ]
+    except ValueError as error:
+        raise invalid("a row", journal.path, error) from error
 
 
 def scores_by_day(journal: Journal, wanted: Filter) -> dict[str, NDArray[np.int64]]:
@@ -182,23 +188,30 @@ def scores_by_day(journal: Journal, wanted: Filter) -> dict[str, NDArray[np.int6
 
 
 def settled(journal: Journal, wanted: Filter) -> list[Settled]:
-    """The inspections that have a review, with the decision that stands, in order of review."""
+    """The inspections that have a review, with the decision that stands, in order of review.
+
+    Raises:
+        DataError: a row is not valid.
+    """
+
+    def one(row: sqlite3.Row) -> Settled:
+        seq, i, at, s, lot, v, c, sampled, d, defect = row
+        try:
+            moment, verdict, decision = moment_of(at), Verdict(v), Verdict(d)
+        except ValueError as error:
+            raise invalid(f"row {seq}", journal.path, error) from error
+        return Settled(i, moment, s, lot, verdict, c, sampled == 1, decision, defect)
+
     conditions, values = _conditions(replace(wanted, reviewed=None), "")
     query = (
-        "SELECT i.inspection_id, i.captured_at, i.source_id, i.lot, i.verdict, i.defect_class, "
-        "i.sampled, r.decision, r.defect_class FROM reviews r "
+        "SELECT i.seq, i.inspection_id, i.captured_at, i.source_id, i.lot, i.verdict, "
+        "i.defect_class, i.sampled, r.decision, r.defect_class FROM reviews r "
         "CROSS JOIN inspections i ON i.inspection_id = r.inspection_id "
         f"WHERE r.seq IN ({STANDING}) {''.join(f' AND {text}' for text in conditions)} "
         "ORDER BY r.seq"
     )
     with journal.connection() as connection:
-        found = connection.execute(query, values).fetchall()
-    return [
-        Settled(
-            i, datetime.fromisoformat(at), s, lot, Verdict(v), c, sampled == 1, Verdict(d), defect
-        )
-        for i, at, s, lot, v, c, sampled, d, defect in found
-    ]
+        return [one(row) for row in connection.execute(query, values).fetchall()]
 
 
 def judged(journal: Journal, wanted: Filter) -> tuple[list[Judged], dict[str, str]]:
@@ -223,10 +236,20 @@ def judged(journal: Journal, wanted: Filter) -> tuple[list[Judged], dict[str, st
 
 
 def newest(journal: Journal) -> datetime | None:
-    """When the newest inspection was captured; None of an empty journal."""
+    """When the newest inspection was captured; None of an empty journal.
+
+    Raises:
+        DataError: its row is not valid.
+    """
+    query = f"SELECT seq, captured_at FROM {_FACTS} ORDER BY captured_at DESC, seq DESC LIMIT 1"
     with journal.connection() as connection:
-        (at,) = connection.execute("SELECT max(captured_at) FROM inspections").fetchone()
-    return None if at is None else datetime.fromisoformat(at)
+        found = connection.execute(query).fetchone()
+    if found is None:
+        return None
+    try:
+        return moment_of(found["captured_at"])
+    except ValueError as error:
+        raise invalid(f"row {found['seq']}", journal.path, error) from error
 
 
 def known(journal: Journal, recent: int = 5000) -> dict[str, list[str]]:

@@ -187,6 +187,19 @@ def require_signature(bundle: Bundle, trusted: Sequence[Path]) -> None:
         ) from error
 
 
+def open_trusted(path: Path, keys: Sequence[Path]) -> Bundle:
+    """Open a bundle; where keys are named, one of them must have signed it.
+
+    Raises:
+        BundleError: not a whole bundle, or one that none of the keys has signed.
+        UsageError: as for `require_signature`.
+    """
+    bundle = open_bundle(path)
+    if keys:
+        require_signature(bundle, keys)
+    return bundle
+
+
 def keys_new(running: Command, name: str, out: Path) -> None:
     """`qc keys new`: make a key and say where its two files belong."""
     if name != Path(name).name or name in ("", ".."):

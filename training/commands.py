@@ -170,18 +170,18 @@ def train(
 ) -> Path:
     """Train a recipe; the run directory."""
     from training.backend import require, wake
-    from training.run import plan_run, start_run
+    from training.run import is_to_train, plan_run
 
     require()
     plan = plan_run(recipe, data=data, runs=runs, seed=seed, weights=weights)
     if plan.recipe.data.split is None and not plan.path.exists():
         # nobody has looked at this split
         refuse_torn(plan.samples, _alike(running, plan.samples), plan.data)
-    if start_run(plan, recipe, resume=resume):
+    if is_to_train(plan, resume=resume):
         wake(quiet=not running.verbose)
         from training.steps import train_plan
 
-        train_plan(plan, weights, resume=resume, running=running)
+        train_plan(plan, recipe, weights, resume=resume, running=running)
     else:
         running.say("this run is finished already")
     facts = plan.result()

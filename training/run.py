@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from qc.errors import DataError, FaultError, UsageError, nearest
@@ -196,12 +199,12 @@ def _classes(samples: list[Sample], good: str, place: Path) -> tuple[str, ...]:
     return (good, *[n for n in names if n != good])
 
 
-def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
-    """Make the run directory; whether there is anything left to do.
+def is_to_train(plan: RunPlan, *, resume: bool) -> bool:
+    """Whether there is anything left to do; only the folder of the runs is made.
 
     Raises:
         UsageError: the run exists and `resume` was not said.
-        FaultError: the directory cannot be written.
+        FaultError: no run can be written there.
     """
     if (plan.path / "result.json").is_file() and resume:
         return False
@@ -210,12 +213,35 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
         raise UsageError(
             f"this run {state}: go on with --resume, or remove it to train again", where=plan.path
         )
+    runs = plan.path.parent
+    with _writing(plan):
+        if not runs.exists():
+            runs.mkdir(parents=True)
+        TemporaryDirectory(dir=runs).cleanup()  # what cannot be written is told before the work
+    return True
+
+
+@contextmanager
+def _writing(plan: RunPlan) -> Iterator[None]:
     try:
-        plan.path.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(recipe_path, plan.path / "recipe.toml")
+        yield
     except OSError as error:
         found = error.strerror or error
         raise FaultError("the run cannot be written", where=plan.path, found=found) from error
+
+
+def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
+    """Make the run directory; whether there is anything left to do.
+
+    Raises:
+        UsageError: as for `is_to_train`.
+        FaultError: the directory cannot be written.
+    """
+    if not is_to_train(plan, resume=resume):
+        return False
+    with _writing(plan):
+        plan.path.mkdir(exist_ok=resume)  # of two at the same time one is refused
+        shutil.copyfile(recipe_path, plan.path / "recipe.toml")
     write_split(plan.samples, plan.path / "split.csv")
     facts = {
         "recipe": plan.recipe.model_dump(mode="json"),

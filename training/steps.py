@@ -24,7 +24,7 @@ from training.model import build_model
 from training.pipeline import Images, load_images
 from training.predictions import write_predictions
 from training.randomise import random_flatbuffer, random_model
-from training.run import RunPlan, finish_run
+from training.run import RunPlan, finish_run, start_run
 
 
 def read_split(plan: RunPlan, split: str, running: Command) -> Images:
@@ -35,14 +35,25 @@ def read_split(plan: RunPlan, split: str, running: Command) -> Images:
         )
 
 
-def train_plan(plan: RunPlan, weights: Path | None, *, resume: bool, running: Command) -> None:
-    """Train a started run and finish it."""
+def train_plan(
+    plan: RunPlan, recipe: Path, weights: Path | None, *, resume: bool, running: Command
+) -> None:
+    """Start a run, train and finish it.
+
+    The run directory is made once every picture is read and the model stands: where one of them
+    is at fault, nothing is left that would ask for `--resume`.
+
+    Raises:
+        DataError: a picture or its mask cannot be read, or the weights do not fit.
+        UsageError, FaultError: as for `training.run.start_run`.
+    """
     train, val = (read_split(plan, split, running) for split in ("train", "val"))
     table = plan.recipe.train
     strategy = devices.replicas(table, min(table.batch_size, len(train)))
     keras.utils.set_random_seed(plan.recipe.seed)
     with devices.scope(strategy), devices.precision(devices.precision_of(table)):
         model = build_model(plan.recipe.model, len(plan.classes), weights)
+    start_run(plan, recipe, resume=resume)
     with running.bar("train") as tell:
         result = fit(plan, model, train, val, resume=resume, report=tell, strategy=strategy)
     finish_run(plan, result)

@@ -7,24 +7,18 @@ a name that is not UTF-8 is written as `\\xff`, as no journal could hold it.
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pydantic import Field
 
+from edge.picture_files import parts_in, parts_of, read_frame
 from edge.sources._watch import Done, Watch
-from qc.errors import DataError, UsageError, printable
-from qc.folders import walk
-from qc.imageio import IMAGE_SUFFIXES, read_deep
+from qc.errors import UsageError, printable
 from qc.tables import Table
-from qc.types import Frame, Inspection, utc_now
-
-_LOT = re.compile(r"(lot[a-z0-9-]+)_.+", re.IGNORECASE)
+from qc.types import Frame, Inspection
 
 
 class Options(Table):
@@ -82,14 +76,14 @@ class Source:
         self.pattern = pattern
         self.source_id = source_id
         self.is_live = watch
-        self.files = [] if watch else _images(self.path, pattern)
+        self.files = [] if watch else parts_of(self.path, pattern)
         self._watch: Watch | None = None
         _check_done(self.path, watch, done, done_path)
         if watch:
             self._watch = Watch(
                 self.path,
                 f"{source_id} {pattern}",
-                lambda: _chosen(self.path, pattern)[1],
+                lambda: parts_in(self.path, pattern)[1],
                 self._frame,
                 poll_s=poll_s,
                 stable_s=stable_s,
@@ -147,81 +141,3 @@ def _check_done(path: Path, watch: bool, done: Done, done_path: Path | None) -> 
             expected="done_path outside of the watched folder",
             found=done_path,
         )
-
-
-def read_frame(file: Path, *, frame_id: str, source_id: str) -> Frame:
-    """One file as a frame; where it cannot be read, the frame says why."""
-    captured_at, monotonic_ns = utc_now(), time.monotonic_ns()
-    image, deep, fault = None, None, None
-    try:
-        image, deep = read_deep(file, listen=True)
-    except DataError as error:
-        fault = error.message
-    name = printable(file.stem)
-    lot = _LOT.fullmatch(name)
-    return Frame(
-        image=image,
-        frame_id=frame_id,
-        source_id=source_id,
-        captured_at=captured_at,
-        monotonic_ns=monotonic_ns,
-        part_id=name,
-        lot=lot.group(1) if lot else None,
-        fault=fault,
-        deep=deep,
-    )
-
-
-def files(paths: Sequence[Path]) -> list[Path]:
-    """Image files of files and folders mixed, in the order given, each once.
-
-    A file that is named is never left out; of a folder come its images.
-
-    Raises:
-        DataError: a path does not exist, or a folder holds no image.
-    """
-    found: list[Path] = []
-    for path in paths:
-        try:
-            found += [path] if path.is_file() else _images(path, "*")
-        except OSError as error:
-            raise DataError("cannot be read", where=path, found=error.strerror) from error
-    return list(dict.fromkeys(found))
-
-
-def _chosen(folder: Path, pattern: str) -> tuple[list[Path], list[Path]]:
-    """The image files of a folder, and those of them that show parts."""
-    if not folder.is_dir():
-        what = "a file" if folder.exists() else "nothing"
-        raise DataError("there is no such folder", where=folder, expected="a folder", found=what)
-    found = walk(folder)
-    if found.loops:
-        raise found.loops[0]
-    images = [file for file in found.files if file.suffix.lower() in IMAGE_SUFFIXES]
-    photographs = {f.with_suffix("") for f in images if f.suffix.lower() in (".jpg", ".jpeg")}
-    chosen = [
-        file
-        for file in images
-        if fnmatchcase(file.name, pattern) and not _is_mask(file, photographs)
-    ]
-    return images, chosen
-
-
-def _images(folder: Path, pattern: str) -> list[Path]:
-    images, chosen = _chosen(folder, pattern)
-    if not chosen:
-        raise DataError(
-            "the folder holds no image",
-            where=folder,
-            expected=f"files {pattern} ending in {', '.join(IMAGE_SUFFIXES)}",
-            found=f"{len(images)} image files, none of them a part by that name"
-            if images
-            else "none",
-        )
-    return sorted(chosen, key=lambda file: file.relative_to(folder).as_posix())
-
-
-def _is_mask(file: Path, photographs: set[Path]) -> bool:
-    if file.suffix.lower() != ".png":
-        return False
-    return file.stem.endswith("_mask") or file.with_suffix("") in photographs

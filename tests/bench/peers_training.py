@@ -228,12 +228,11 @@ def train_qc(file: Path, runs: Path) -> None:
 
     stamps = Stamps()
     wake(quiet=True)
-    from training.run import plan_run, start_run
+    from training.run import plan_run
     from training.steps import train_plan
 
     plan = plan_run(file, data=None, runs=runs)
-    start_run(plan, file, resume=False)
-    train_plan(plan, None, resume=False, running=stamps)  # type: ignore[arg-type]
+    train_plan(plan, file, None, resume=False, running=stamps)  # type: ignore[arg-type]
 
 
 def train_plain(file: Path, runs: Path) -> None:

@@ -31,9 +31,9 @@ from peers_make import IMAGES, SEED
 from edge.bench import OneInTwenty, Watch
 from edge.feed import Feed
 from edge.line import Line
+from edge.picture_files import read_frame
 from edge.predictors.litert import LiteRTPredictor
 from edge.sinks.folder import Sink
-from edge.sources.folder import read_frame
 from qc.bundle import Bundle, open_bundle
 from qc.errors import FaultError
 from qc.imageio import write_png

@@ -244,7 +244,7 @@ def test_on_the_line_each_broken_file_is_a_fault(parts: Path) -> None:
     with pytest.raises(Exception, match="not followed"):
         Source(parts)
     for name, words in _reasons().items():
-        from edge.sources.folder import read_frame
+        from edge.picture_files import read_frame
 
         frame = read_frame(parts / "hole" / name, frame_id=name, source_id="here")
         assert frame.image is None and frame.fault is not None and words in frame.fault, name

@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 from unit.station_journal import inspection, make_manifest
 
+from edge.picture_files import read_frame
 from edge.region import Region
-from edge.sources.folder import read_frame
 from edge.station.app import create_app
 from qc.errors import QCError
 from qc.imageio import decode_deep, png_bytes, read_deep, read_image

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge import commands
-from edge.sources.folder import Source, files, read_frame
+from edge import inspect_command
+from edge.picture_files import files, read_frame
+from edge.sources.folder import Source
 from qc.errors import DataError, QCError, printable
 from qc.folders import leads_back, walk
 from qc.imageio import read_image, write_png
@@ -196,10 +197,10 @@ def test_the_longest_name_can_be_written_and_read(tmp_path: Path) -> None:
 def test_the_overlay_of_a_part_with_an_odd_name_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "overlay_of", lambda *_: np.dstack([GREY] * 3))
+    monkeypatch.setattr(inspect_command, "overlay_of", lambda *_: np.dstack([GREY] * 3))
     bundle = SimpleNamespace(manifest=None)
     for number, name in enumerate(("ü" * 127, "a\nb\\c", "...")):
         inspection = Inspection("1", "f", "s", utc_now(), Verdict.FAULT, "cut", "b", part_id=name)
-        file = commands._write_overlay(inspection, bundle, tmp_path, number)  # type: ignore[arg-type]
+        file = inspect_command._write_overlay(inspection, bundle, tmp_path, number)  # type: ignore[arg-type]
         assert file is not None and file.parent == tmp_path and file.is_file()
         assert "\n" not in file.name

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from qc.journal import Filter, Journal
 from qc.journal_search import cells, judged, known, newest, scores_by_day, search, settled
 from qc.types import Review, Verdict
 
+Ask = Callable[[Journal, Filter], object]
 WORDS = (Verdict.OK, Verdict.NG, Verdict.REVIEW, Verdict.FAULT)
 
 
@@ -172,3 +176,18 @@ def test_what_a_person_may_choose_from(journal: Journal) -> None:
 def test_the_newest(journal: Journal, tmp_path: Path) -> None:
     assert newest(journal) == max(row.captured_at for row in journal.query(limit=1000))
     assert newest(Journal(fill(tmp_path / "none.journal", []))) is None
+
+
+@pytest.mark.parametrize("ask", [settled, cells, lambda journal, _: newest(journal)])
+def test_a_time_that_was_changed_by_hand_is_named(ask: Ask, tmp_path: Path) -> None:
+    path = fill(tmp_path / "line.journal", [inspection(n, Verdict.NG, image=None) for n in (0, 1)])
+    Journal(path).add_review(Review("i-1", "Ann", Verdict.OK))
+    for changed in ("yesterday", "9999-99-99T00:00:00.000000+00:00"):
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("DROP TRIGGER IF EXISTS inspections_no_update")
+            query = "UPDATE inspections SET captured_at = ? WHERE inspection_id = 'i-1'"
+            connection.execute(query, [changed])
+        said = "a row" if ask is cells else "row 2"
+        with pytest.raises(DataError, match=f"{said} of the journal is not valid; found") as caught:
+            ask(Journal(path), Filter())
+        assert caught.value.where == str(path)

@@ -131,3 +131,39 @@ def test_a_run_that_cannot_be_written_is_a_fault(parts: Path, tmp_path: Path) ->
     ) as caught:
         start_run(plan, recipe, resume=False)
     assert caught.value.where == str(plan.path)
+
+
+def _split_recipe(parts: Path, home: Path) -> Path:
+    """A recipe with a split of its own: no picture is looked at before the training reads it."""
+    code, _ = _run("data", "split", parts, "--out", home / "split.csv")
+    assert code == 0
+    recipe = home / "toy.toml"
+    recipe.write_text(RECIPE.replace('good = "good"', 'good = "good"\nsplit = "split.csv"'))
+    return recipe
+
+
+def test_a_training_that_a_picture_stops_leaves_nothing_to_resume(
+    parts: Path, tmp_path: Path
+) -> None:
+    recipe, runs = _split_recipe(parts, tmp_path), tmp_path / "runs"
+    picture = min((parts / "good").glob("*.png"))
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[: len(whole) // 2])
+    command = ("train", recipe, "--runs", runs)
+    for _ in range(2):  # the second time the same is said, and not that the run was begun
+        error = _refused(*command)
+        assert (error["kind"], error["where"]) == ("data", str(picture)), error
+        assert list(runs.iterdir()) == []
+    picture.write_bytes(whole)
+    code, said = _run(*command)
+    assert code == 0 and said["epochs"] == 1, said
+    assert _refused(*command)["message"].startswith("this run is finished")
+
+
+def test_a_folder_that_takes_no_runs_is_refused_before_the_work(
+    parts: Path, tmp_path: Path
+) -> None:
+    recipe = _split_recipe(parts, tmp_path)
+    min((parts / "good").glob("*.png")).write_bytes(b"")
+    error = _refused("train", recipe, "--runs", recipe / "runs", code=3)
+    assert error["message"] == "the run cannot be written; found Not a directory"

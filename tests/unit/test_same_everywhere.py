@@ -12,7 +12,7 @@ from odd_images import picture
 from toy_line import seal
 
 from edge.inspect import inspect_frame
-from edge.sources.folder import read_frame
+from edge.picture_files import read_frame
 from export.calibrate import representative
 from qc.manifest import Manifest
 from qc.preprocess import PreprocessSpec

@@ -11,8 +11,9 @@ import pytest
 from toy_line import FirstPixel, picture, seal
 
 from edge.line import Line
+from edge.picture_files import files, read_frame
 from edge.sinks import csv_file, folder
-from edge.sources.folder import Source, files, read_frame
+from edge.sources.folder import Source
 from qc.bundle import Bundle
 from qc.errors import DataError
 from qc.imageio import write_png

@@ -24,7 +24,7 @@ from training import devices
 from training.curves import draw_curves, log_scalars
 from training.evaluate import quick_figures, run_keras
 from training.losses import MapLoss, score_loss
-from training.optimise import make_optimiser
+from training.optimise import averages, make_optimiser
 from training.pipeline import Batches, Images
 from training.run import RunPlan
 
@@ -123,14 +123,12 @@ def fit(
 
 
 class _Keeper(keras.callbacks.Callback):
-    """Averages the weights, judges the average on VAL, keeps the best, and saves each epoch."""
+    """Judges the average of the weights on VAL, keeps the best, and saves each epoch."""
 
     def __init__(self, plan: RunPlan, val: Images, good: int, report: Report | None) -> None:
         super().__init__()
         self.plan, self.val, self.good, self.report = plan, val, good, report
         self.steps = 0
-        self.updates = 0
-        self.average: list[np.ndarray] = []
         self.saved: dict[str, np.ndarray] = {}
         self.history: list[dict[str, float]] = []
         self.line = ""
@@ -157,11 +155,9 @@ class _Keeper(keras.callbacks.Callback):
         if not state.is_file():
             return 0
         saved = json.loads(state.read_text())
-        self.history, self.updates = saved["history"], saved["updates"]
+        self.history = saved["history"]
         with np.load(self.plan.path / f"checkpoint-{len(self.history)}.npz") as arrays:
             self.saved = dict(arrays)
-        count = sum(name.startswith("average ") for name in self.saved)
-        self.average = [self.saved[f"average {i}"] for i in range(count)]
         return len(self.history)
 
     def put_back(self, model: keras.Model) -> None:
@@ -195,13 +191,6 @@ class _Keeper(keras.callbacks.Callback):
                 expected="a smaller learning_rate",
                 found=f"epoch {len(self.history) + 1}, step {batch + 1}",
             )
-        self.updates += 1
-        momentum = min(self.plan.recipe.train.average, (1 + self.updates) / (10 + self.updates))
-        now = [w.numpy() for w in self.model.trainable_variables]
-        if not self.average:
-            self.average = [w.copy() for w in now]
-        for kept, value in zip(self.average, now, strict=True):
-            kept += (1 - momentum) * (value - kept)
         if self.report is not None:
             done = len(self.history) * self.steps + batch + 1
             self.report(done, self.plan.recipe.train.epochs * self.steps, self.line)
@@ -209,7 +198,7 @@ class _Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         found = logs or {}
         raw = [w.numpy() for w in self.model.trainable_variables]
-        self._assign(self.average)
+        self._assign([np.asarray(kept) for kept in averages(self.model)])
         score = run_keras(self.model, self.val.pixels).score
         figures = quick_figures(self.val, score, self.good, self.plan.recipe.model.task)
         self.history.append(
@@ -246,14 +235,13 @@ class _Keeper(keras.callbacks.Callback):
         path = self.plan.path
         epochs = len(self.history)
         arrays = {name: np.asarray(v) for name, v in _state(self.model).items()}
-        arrays |= {f"average {i}": values for i, values in enumerate(self.average)}
         _replace(path / f"checkpoint-{epochs}.npz", lambda p: np.savez(p, **arrays))  # type: ignore[arg-type]
         with (path / "history.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
             writer.writerows(self.history)
         # after the others, which carry its epoch in their names: it says that they are whole
-        state = json.dumps({"history": self.history, "updates": self.updates})
+        state = json.dumps({"history": self.history})
         _replace(path / "checkpoint.json", lambda p: p.write_text(state))
         for old in path.glob(f"checkpoint-{epochs - 1}.*"):
             old.unlink()

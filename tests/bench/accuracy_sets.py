@@ -95,7 +95,9 @@ def _cells(place: Path, out: Path, leaky: bool) -> Dealt:
     for sample in apply_split(samples, SPLITS / "bccd.csv"):
         image = None
         for number, region in enumerate(sample.regions):
-            x0, y0, x1, y1 = (round(v) for v in region.xyxy)
+            (x0, x1), (y0, y1) = (
+                (round(min(v)), round(max(v))) for v in zip(*region.points, strict=True)
+            )
             if x1 - x0 < 2 or y1 - y0 < 2:
                 continue
             name = f"{region.label}/{sample.image_path.stem}-{number}.png"

@@ -266,7 +266,7 @@ def train_plain(file: Path, runs: Path) -> None:
     batches = batches.cache().shuffle(len(maps)).batch(table.batch_size, drop_remainder=True)
     steps = len(maps) // table.batch_size
     model.compile(
-        make_optimiser(table, steps, False),
+        make_optimiser(table.model_copy(update={"average": 0.0}), steps, False),
         loss={"score": score_loss(plan.recipe.model.task, 0.0), "attention": MapLoss()},
         loss_weights={"score": 1.0, "attention": table.mask_weight},
     )

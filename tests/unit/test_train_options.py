@@ -16,7 +16,7 @@ from qc.recipe import ModelTable, TrainTable
 from qc.tables import read_toml
 from training.curves import draw_curves, log_scalars
 from training.model import build_model
-from training.optimise import SlowerAdamW, SlowerSGD, is_pretrained, make_optimiser
+from training.optimise import SlowerAdamW, SlowerSGD, averages, is_pretrained, make_optimiser
 from training.pipeline import mixed
 
 
@@ -86,6 +86,26 @@ def test_a_networks_own_layers_are_told_from_new_ones() -> None:
 def test_without_pretrained_weights_every_rate_is_whole() -> None:
     optimiser = make_optimiser(_table(pretrained_rate=0.1), 10, pretrained=False)
     assert optimiser.pretrained_rate == 1.0
+
+
+@pytest.mark.parametrize("average", [0.0, 0.3])
+def test_the_running_average_by_hand(average: float) -> None:
+    """From the first step's weights on; of the weights as their constraint leaves them."""
+    image = keras.Input((2,))
+    start = keras.initializers.Constant(0.1)
+    given = {"kernel_initializer": start, "kernel_constraint": "non_neg", "use_bias": False}
+    layer = keras.layers.Dense(1, **given)
+    model = keras.Model(image, layer(image))
+    model.compile(make_optimiser(_table(average=average, learning_rate=0.05), 10, False), "mse")
+    wanted: list[np.ndarray] = []
+    for step in range(1, 8):
+        model.train_on_batch(np.array([[1.0, -1.0]]), np.array([[2.0]]))
+        (now,) = model.get_weights()
+        momentum = min(average, (1 + step) / (10 + step)) if wanted else 0.0
+        wanted.append(momentum * wanted[-1] + (1 - momentum) * now if wanted else now)
+        (found,) = averages(model)
+        np.testing.assert_allclose(np.asarray(found), wanted[-1], rtol=1e-5)
+    assert now[1] == 0 and bool(np.allclose(now, found)) == (average == 0)
 
 
 def test_mixup_by_hand() -> None:

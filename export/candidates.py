@@ -18,9 +18,10 @@ import numpy as np
 from export.convert import Converted, SavedModel, saved_model
 from export.cost import cost
 from export.fit_decision import Parts, fit_decision
-from export.mixed import ATTENTION, WEIGHTED, find_ranges, operations, outputs, to_mixed
+from export.mixed import ATTENTION, WEIGHTED, operations, outputs, to_mixed
 from export.papers import draft, facts_of, predictor_of, severity_of
 from export.parity import compare, why_not
+from export.ranges import find_ranges
 from export.sensitive import layer_errors
 from export.targets import SCHEMES, cost_on, latencies
 from export.temperature import fit_temperature

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from export.calibrate import representative
+from export.ranges import find_ranges, with_ranges
 from qc.errors import FaultError, GateError
 from qc.manifest import RUNTIMES, TensorSpec
 from qc.quiet import quiet_stderr
@@ -96,14 +97,6 @@ class SavedModel:
         import tensorflow as tf
 
         place = self._laid_out(scheme == "int8" if columns is None else columns)
-
-        def inputs() -> Iterator[list[np.ndarray]]:
-            assert calibration is not None
-            for i, one in enumerate(representative(calibration), start=1):
-                if progress is not None:
-                    progress(i, len(calibration))
-                yield one
-
         with silence(self.quiet):
             converter = tf.lite.TFLiteConverter.from_saved_model(str(place))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -111,13 +104,12 @@ class SavedModel:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if scheme == "float16":
                 converter.target_spec.supported_types = [tf.float16]
-            if scheme == "int8":
-                converter.representative_dataset = inputs
-                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                converter.inference_input_type = tf.uint8
-                converter.inference_output_type = tf.uint8
             try:
-                data: bytes = converter.convert()
+                if scheme == "int8":
+                    assert calibration is not None
+                    data = _int8(converter, calibration, progress)
+                else:
+                    data = converter.convert()
             except Exception as error:  # the converter raises its own and bare exceptions
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 raise FaultError(
@@ -137,6 +129,24 @@ class SavedModel:
             with silence(self.quiet):
                 model.export(place, format="tf_saved_model", input_signature=image, verbose=False)
         return place
+
+
+def _int8(converter: Any, calibration: np.ndarray, progress: Progress | None) -> bytes:
+    """A graph in int8 within the ranges of `find_ranges`, which TensorFlow's calibration widens.
+
+    It is asked to calibrate on one image, which lays the graph out as its quantiser wants it, and
+    the quantiser is run on that graph, as TensorFlow's own `QuantizationDebugger` does.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    converter.representative_dataset = lambda: representative(calibration[:1])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    converter._experimental_calibrate_only = True
+    laid_out = bytes(converter.convert())
+    ranged = with_ranges(laid_out, find_ranges(laid_out, calibration, progress))
+    return bytes(mlir_quantize(ranged, input_data_type=tf.uint8, output_data_type=tf.uint8))
 
 
 @contextmanager

@@ -11,54 +11,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
-import numpy as np
-
-from export.calibrate import representative
 from export.convert import Converted, checked, silence
+from export.ranges import Ranges
 from qc.errors import FaultError
-from training.pipeline import Progress
-
-Ranges = dict[str, dict[str, np.ndarray]]
-"""Tensor -> "min" and "max" of its values, of its own rank."""
 
 ATTENTION = ("BATCH_MATMUL", "SOFTMAX")
 """What is left in float first."""
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """What gains most from int8: everything else may be left in float."""
-
-
-def interpreter(model: bytes) -> Any:
-    """LiteRT without XNNPACK, every tensor readable after a pass.
-
-    Raises:
-        FaultError: it cannot run the model.
-    """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    made = Interpreter(
-        model_content=model,
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    try:
-        made.allocate_tensors()
-    except RuntimeError as error:
-        raise FaultError("LiteRT cannot run the model", found=error) from error
-    return made
-
-
-def activations(model: bytes) -> list[str]:
-    """Names of the float tensors of a graph that are no constants."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = schema.ModelT.InitFromPackedBuf(model, 0)
-    main = graph.subgraphs[0]
-    made = set(main.inputs) | {i for o in main.operators for i in o.outputs}
-    return [main.tensors[i].name.decode() for i in sorted(made)]
 
 
 def outputs(model: bytes) -> list[str]:
@@ -76,33 +38,6 @@ def operations(model: bytes) -> set[str]:
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
     graph = schema.ModelT.InitFromPackedBuf(model, 0)
     return {names[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in graph.operatorCodes}
-
-
-def find_ranges(
-    float_model: bytes, calibration: np.ndarray, progress: Progress | None = None
-) -> Ranges:
-    """The range of every activation.
-
-    Args:
-        float_model: a float32 flatbuffer.
-        calibration: `(N, H, W, 3)` uint8 from TRAIN.
-        progress: told of the images seen.
-    """
-    made = interpreter(float_model)
-    wanted = set(activations(float_model))
-    details = [d for d in made.get_tensor_details() if d["name"] in wanted]
-    ranges: Ranges = {}
-    for number, [image] in enumerate(representative(calibration), start=1):
-        made.set_tensor(made.get_input_details()[0]["index"], image)
-        made.invoke()
-        for detail in details:
-            value = made.get_tensor(detail["index"])
-            low, high = value.min(keepdims=True), value.max(keepdims=True)
-            kept = ranges.setdefault(detail["name"], {"min": low, "max": high})
-            kept["min"], kept["max"] = np.minimum(kept["min"], low), np.maximum(kept["max"], high)
-        if progress is not None:
-            progress(number, len(calibration))
-    return ranges
 
 
 def to_mixed(

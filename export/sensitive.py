@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from export.calibrate import representative
-from export.mixed import interpreter
+from export.ranges import interpreter
 
 _IMAGES = 16
 _CONSTANT = 1e-9

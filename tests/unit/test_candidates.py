@@ -11,7 +11,8 @@ from settled import settled
 
 from export.candidates import Candidate, choose
 from export.convert import RISKY, saved_model
-from export.mixed import find_ranges, operations, outputs, to_mixed
+from export.mixed import operations, outputs, to_mixed
+from export.ranges import find_ranges
 from export.sensitive import layer_errors
 from export.targets import SCHEMES, cost_on, latencies, schemes_for
 from qc.bundle import Bundle, Golden

@@ -46,6 +46,19 @@ def test_every_calibration_image_is_told_of() -> None:
     assert told[-1] == (8, 8) and len(told) >= 8
 
 
+def test_the_operand_of_an_addition_keeps_its_own_range() -> None:
+    """The sum is computed in the operand's memory: read afterwards it would be -1 to 2."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    image = keras.Input((16, 16, 3), name="image")
+    made = to_int8(_model(_features(image), image), PICTURES)
+    tensors = schema.ModelT.InitFromPackedBuf(made.model, 0).subgraphs[0].tensors
+    scale = {t.name.decode(): t.quantization.scale for t in tensors if t.shape.size == 4}
+    # 0 to 255 times 1 / 127.5, then less 1: both are 2 wide
+    steps = {name.split("/")[-1]: s for name, s in scale.items() if "/rescaling" in name}
+    assert steps == {"mul": pytest.approx([2 / 255]), "add": pytest.approx([2 / 255])}
+
+
 def test_a_dead_layer_is_refused() -> None:
     """A ReLU that is zero on every image: the runtime may refuse such a graph, or crash."""
     image = keras.Input((16, 16, 3), name="image")

@@ -21,7 +21,7 @@ _FEW = 4
 """Channels of a picture."""
 _CHANNELS = 64
 """Of a block's result, at most: beyond, zeros cost more than is gained."""
-_COLUMNS = 16
+_COLUMNS = 8
 """Of a block's result, at most: the kernel's bytes grow with their square."""
 
 

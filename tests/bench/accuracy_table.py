@@ -33,6 +33,7 @@ PAIRS = (
     ("flagship", "flagship-without-block"),
     ("cnn-none", "cnn-none-without-masks"),
     *((f"cnn-{block}", "cnn-none") for block in BLOCKS if block != "none"),
+    ("cnn-fast", "cnn-cbam"),
     ("cct", "cnn-wide"),
 )
 """Variants that are compared, over the folds and seeds that both have."""

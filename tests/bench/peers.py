@@ -37,7 +37,8 @@ TITLES = {
     "cnn_fast": "CBAM CNN, stem_stride 4",
     "mobilenet_v2": "MobileNetV2 + CBAM",
 }
-MAPPED = ("cnn", "mobilenet_v2")
+THROUGHOUT = ("cnn", "mobilenet_v2")
+"""Those that are also compared with themselves in other runtimes, and by their maps."""
 CLASSIFIERS = {
     "mobilenet_v2_035": "MobileNetV2 0.35 of keras.applications",
     "mobilenet_v3_small": "MobileNetV3-Small of keras.applications",
@@ -128,7 +129,7 @@ class Bench:
         for name, title in CLASSIFIERS.items():
             model = partial(Path, self.models / f"{name}-{size}.tflite")
             sides.append(Side(title, "classifier", partial(side, "edge", "tflite", model=model)))
-        for name in MODELS:
+        for name in THROUGHOUT:
             for runtime, title in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):
                 model = partial(self.quantised, runtime, name, size)
                 told = f"{TITLES[name]} in {title} int8"
@@ -186,7 +187,7 @@ def jobs(bench: Bench, part: str) -> Iterator[Job]:
                 key = {"part": part, "size": size, "threads": threads}
                 yield key, partial(_entries, bench, size, partial(bench.latency, size, threads))
     elif part == "maps":
-        for name in MAPPED:
+        for name in THROUGHOUT:
             key = {"part": part, "model": name, "size": bench.sizes[0], "threads": 1}
             measure = partial(bench.maps, name, bench.sizes[0], 1)
             yield key, partial(_entries, bench, bench.sizes[0], measure)

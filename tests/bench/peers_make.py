@@ -37,7 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
 """`[model]` of what this project ships, as in data/recipes and the accuracy bench."""
 
 TRAIN = {
-    "epochs": 5,
+    "epochs": 10,
     "batch_size": 8,
     "learning_rate": 3e-3,
     "average": 0.9,

@@ -85,10 +85,11 @@ def side_by_side(model: keras.Model) -> keras.Model:
         blocks.build(layer.input.shape)
         kernel = np.asarray(layer.kernel)
         bias = np.asarray(layer.bias) if layer.use_bias else np.zeros(layer.filters, np.float32)
-        users = [node.operation for node in layer._outbound_nodes]
-        if len(users) == 1 and isinstance(users[0], keras.layers.BatchNormalization):
-            folded.add(users[0].name)
-            kernel, bias = _fold(users[0], kernel, bias)
+        # a set: a network of keras.applications calls its layers twice
+        first, *others = {node.operation for node in layer._outbound_nodes}
+        if isinstance(first, keras.layers.BatchNormalization) and not others:
+            folded.add(first.name)
+            kernel, bias = _fold(first, kernel, bias)
         blocks.set_weights([kernel, bias])
         return blocks
 

@@ -103,6 +103,8 @@ def test_what_is_exported_computes_what_was_trained(backbone: str) -> None:
     again = side_by_side(model)
     first = [layer for layer in again.layers if isinstance(layer, ColumnsConv2D)]
     assert len(first) == 1 and first[0].kernel.shape[2] == 3
+    (after,) = {node.operation for node in first[0]._outbound_nodes}
+    assert not isinstance(after, keras.layers.BatchNormalization)
     for key, value in again(PICTURES.astype(np.float32)).items():
         np.testing.assert_allclose(np.asarray(value), before[key], rtol=1e-3, atol=1e-3)
     # the run's own model is as it was

@@ -147,8 +147,8 @@ class Retention:
                     return
                 if file.name.endswith(".tmp") and self._token not in file.name:
                     file.unlink(missing_ok=True)
-                elif self.keep.max_gb is not None and _written_ns(file) < self._started_ns:
-                    n_bytes += _size(file)  # of what is written since, `add` is told
+                elif self.keep.max_gb is not None:  # of what is written since, `add` is told
+                    n_bytes += _size(file, before_ns=self._started_ns)
             with self._counting:
                 self._bytes += n_bytes
 
@@ -256,20 +256,13 @@ def _is_picture(name: object) -> bool:
     return is_in_a_day and name.endswith(".png")
 
 
-def _written_ns(file: Path) -> int:
-    """When a picture was written, nanoseconds since 1970; 0 where it is gone."""
+def _size(file: Path, *, before_ns: int | None = None) -> int:
+    """Bytes of a picture; 0 where it is gone, or was written no earlier than `before_ns`."""
     try:
-        return file.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _size(file: Path) -> int:
-    """Bytes of a picture; 0 where it is gone."""
-    try:
-        return file.stat().st_size
+        found = file.stat()
     except FileNotFoundError:
         return 0
+    return found.st_size if before_ns is None or found.st_mtime_ns < before_ns else 0
 
 
 def _remove_empty(folder: Path) -> None:

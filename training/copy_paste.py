@@ -37,7 +37,7 @@ class Pasted:
     """A good part that has a defect now.
 
     Args:
-        image: `(H, W, 3)` uint8.
+        image: `(H, W, C)` uint8.
         mask: `(H, W)` uint8, 255 on the defect.
         source: index of the sample that the defect comes from.
     """
@@ -89,11 +89,12 @@ class Defects:
         """Give a good part the defect of one sample.
 
         Args:
-            image: `(H, W, 3)` uint8, unchanged.
+            image: `(H, W, 3)` uint8, unchanged; `(H, W, 1)` of a grey one.
             source: index of the sample.
             rng: decides how the defect is turned and where it lies.
         """
-        pixels, mask = self.images.pixels[source], self.images.masks[source]
+        pixels = self.images.pixels[source][..., : image.shape[2]]
+        mask = self.images.masks[source]
         turned, where = _mirrored(pixels, mask, self.table, rng)
         rim = max(2, round(min(mask.shape) * _RIM))
         if not _border(where, rim).any():
@@ -148,30 +149,35 @@ def _placed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The defect where, of a few places, the picture looks most as it did around the defect."""
     around = (2 * rim,) * 4
-    target = cv2.copyMakeBorder(image, *around, cv2.BORDER_REPLICATE)
+    target = np.atleast_3d(cv2.copyMakeBorder(image, *around, cv2.BORDER_REPLICATE))
     alpha = _soft(cv2.copyMakeBorder(mask, *around, cv2.BORDER_REPLICATE), rim)
     left, top, wide, high = cv2.boundingRect(mask)
     patch = np.s_[top : top + high + 4 * rim, left : left + wide + 4 * rim]
     weight = alpha[patch]
-    defect = cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REPLICATE)[patch].astype(np.float32)
-    ring = (weight > 0) & (weight < _SOLID)
-    before = defect[ring]
-    best, chosen, light = np.inf, (0, 0), np.ones(3, np.float32)
+    defect = np.atleast_3d(cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REPLICATE))[patch]
+    ring = ((weight > 0) & (weight < _SOLID)).astype(np.uint8)
+    before, rough_before = _light(defect, ring)
+    best, chosen, light = np.inf, (0, 0), np.ones_like(before)
     for dx, dy in _shifts(mask, rng, rim):
-        here = target[_moved(patch, dx, dy)][ring].astype(np.float32)
-        gain = (here.mean(axis=0) + 1) / (before.mean(axis=0) + 1)
-        rough = (here.std() + 4) / (before.std() + 4)
+        here, rough_here = _light(target[_moved(patch, dx, dy)], ring)
+        gain, rough = (here + 1) / (before + 1), (rough_here + 4) / (rough_before + 4)
         unlike = float(np.abs(np.log([*gain, rough])).max())
         if unlike < best:
             best, chosen, light = unlike, (dx, dy), gain
     place = _moved(patch, *chosen)
-    lit = defect * np.clip(light, _DARKEST, _BRIGHTEST)
+    lit = defect * np.clip(light, _DARKEST, _BRIGHTEST).astype(np.float32)
     share = weight[..., None]
     target[place] = np.clip(np.rint(share * lit + (1 - share) * target[place]), 0, 255)
     where = np.zeros_like(mask)
     inside = np.s_[top : top + high, left : left + wide]
     where[_moved(inside, *chosen)] = mask[inside]
     return np.ascontiguousarray(target[2 * rim : -2 * rim, 2 * rim : -2 * rim]), where
+
+
+def _light(patch: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, float]:
+    """Mean of each channel on the ring, and the deviation of all of them together."""
+    mean, deviation = cv2.meanStdDev(patch, mask=ring)
+    return mean[:, 0], float(np.sqrt(np.mean(deviation**2) + np.var(mean)))
 
 
 def _soft(mask: np.ndarray, rim: int) -> np.ndarray:

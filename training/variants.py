@@ -52,6 +52,7 @@ class Variants:
     ) -> None:
         self.images, self.good, self.table = images, good, table
         self.defects = Defects(images, good, table, balance) if table.copy_paste else None
+        self._channels = 1 if images.colour == "grey" else 3
         self._own = threading.local()
 
     def draw(self, index: int, seed: int, source: int | None = None) -> Variant:
@@ -64,7 +65,8 @@ class Variants:
                 now and then one that the seed draws.
         """
         images = self.images
-        image, labels = images.pixels[index], images.classes_of(index)
+        # of a grey picture one channel does: the three are equal, before and after
+        image, labels = images.pixels[index][..., : self._channels], images.classes_of(index)
         mask, known = images.layers.get(index, images.masks[index]), bool(images.has_mask[index])
         pasted = None
         if labels == (self.good,):
@@ -74,7 +76,8 @@ class Variants:
             image, mask, labels = pasted.image, pasted.mask, images.classes_of(pasted.source)
         changed = self._augmentation()(image, mask, seed, known=known)
         source = None if pasted is None else pasted.source
-        return Variant(changed.image, changed.mask, labels, known, source, changed.applied)
+        drawn = np.broadcast_to(changed.image, images.pixels[index].shape)
+        return Variant(drawn, changed.mask, labels, known, source, changed.applied)
 
     def _pasted(
         self, image: np.ndarray, rng: np.random.Generator, source: int | None

@@ -6,9 +6,9 @@ lie in the page cache: one start of each side is not counted.
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
-import time
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,6 @@ from typing import Any
 
 from peers_envs import Environments, MissingError, clean_environment, last_words
 from peers_turns import say
-
-VERDICTS = ("OK", "NG", "REVIEW", "FAULT")
 
 
 @dataclass
@@ -52,26 +50,18 @@ def started(command: list[str]) -> tuple[float, float, str]:
     Raises:
         MissingError: it gave none.
     """
-    begun = time.perf_counter()
-    process = subprocess.Popen(
-        command,
+    starter = str(Path(__file__).with_name("peers_started.py"))
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", starter, *command],
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         text=True,
+        check=True,
         env=clean_environment(),
     )
-    assert process.stdout is not None
-    said, seconds = "", 0.0
-    for line in process.stdout:
-        said += line
-        if not seconds and line.split()[:1] and line.split()[0] in VERDICTS:
-            seconds, verdict = time.perf_counter() - begun, line.split()[0]
-    process.stdout.close()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0 or not seconds:
-        raise MissingError(last_words(said))
-    return seconds, used.ru_maxrss / 1024, verdict
+    found = json.loads(done.stdout)
+    if found["exit"] != 0 or found["verdict"] is None:
+        raise MissingError(last_words(found["said"]))
+    return found["seconds"], found["mb"], found["verdict"]
 
 
 def start(

@@ -16,7 +16,7 @@ from still import STILL
 from qc.errors import RecipeError
 from qc.recipe import AugmentTable, Recipe
 from qc.tables import read_table
-from training.augment import KEPT, Augmentation, Changed, Defocus, make_augmentation
+from training.augment import KEPT, Augmentation, Changed, make_augmentation
 
 EVERYTHING = AugmentTable(
     quarter_turns=True,
@@ -220,20 +220,6 @@ def test_a_blurred_point_stays_where_it_was(keys: dict[str, object]) -> None:
         assert np.abs(middle - 16).max() < 0.51
         reach = np.argwhere(spread > 0) - 16
         assert np.abs(reach).max() <= 6
-
-
-@pytest.mark.parametrize("radius", [1, 3, 8, 12])
-@pytest.mark.parametrize("alias_blur", [0.1, 0.5])
-def test_defocus_is_the_library_s(radius: int, alias_blur: float) -> None:
-    """Only the weights that change nothing are left out: a rounding may differ, in few places."""
-    from albumentations.augmentations.blur.functional import defocus
-
-    image = np.random.default_rng(4).integers(0, 256, (96, 96, 3), np.uint8)
-    gap = np.abs(
-        Defocus().apply(image, radius, alias_blur).astype(int) - defocus(image, radius, alias_blur)
-    )
-    assert gap.max() <= 1
-    assert (gap > 0).mean() < 0.005
 
 
 def test_a_grey_picture_stays_grey() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +262,23 @@ def test_a_wanted_defect_is_pasted_for_certain() -> None:
     images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)), (2, 100, (20, 30, 4, 4)))
     variants = Variants(images, 0, PASTE.model_copy(update={"copy_paste": 0.01}))
     assert [variants.draw(0, seed, source=2).labels for seed in range(5)] == [(2,)] * 5
+
+
+def test_a_grey_set_is_pasted_and_drawn_as_one_of_three_equal_channels() -> None:
+    """Of a grey set one channel is worked on; what training sees has three, and is the same."""
+    rng = np.random.default_rng(1)
+    images = _images((0, 100, None), (1, 100, (20, 30, 8, 6)), (2, 100, (0, 20, 6, 9)))
+    images.pixels[:] += rng.integers(0, 90, images.pixels.shape[:3], np.uint8)[..., None]
+    grey = replace(images, colour="grey")
+    table = PASTE.model_copy(update={"rotate_deg": 20.0, "scale": 0.1, "quarter_turns": True})
+    for seed in range(30):
+        whole, one = (
+            Variants(images, 0, table).draw(0, seed),
+            Variants(grey, 0, table).draw(0, seed),
+        )
+        assert one.image.shape == (SIDE, SIDE, 3) and one.source is not None
+        np.testing.assert_array_equal(whole.image, one.image)
+        np.testing.assert_array_equal(whole.mask, one.mask)
 
 
 def test_the_seed_decides_also_between_threads() -> None:

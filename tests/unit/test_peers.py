@@ -169,3 +169,15 @@ def test_the_other_program_judges_as_the_bundle_does() -> None:
         assert verdict_of(tempered(score, 1.7), manifest) == str(ours)
         said.add(str(ours))
     assert said == {"OK", "NG", "REVIEW"}
+
+
+def test_the_memory_of_a_program_is_its_own_and_not_that_of_who_measures_it() -> None:
+    from peers_envs import MissingError
+    from peers_start import started
+
+    held = b"x" * (300 << 20)
+    seconds, mb, verdict = started([sys.executable, "-I", "-c", "print('NG part'); b'x' * 2**26"])
+    assert 0 < seconds < 30 and 64 < mb < 200 and verdict == "NG"
+    with pytest.raises(MissingError, match="no model"):
+        started([sys.executable, "-I", "-c", "raise SystemExit('no model')"])
+    assert len(held) == 300 << 20

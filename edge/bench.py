@@ -29,7 +29,7 @@ from edge.picture_files import files, read_frame
 from edge.predictors.litert import LiteRTPredictor
 from edge.sinks.folder import Sink as FolderSink
 from qc.bundle import Bundle, open_bundle
-from qc.console import Command, stderr
+from qc.console import Command
 from qc.errors import FaultError, UsageError
 from qc.imageio import write_png
 from qc.journal import JournalWriter
@@ -303,7 +303,7 @@ def bench_command(
         ("threads of a pass, cores, load", "{threads}, {cores}, {load[0]}"),
     ):
         table.add_row(what, measured.format(**found))
-    stderr.print(table)
+    running.show(table)
 
 
 def cold_start(bundle: Path, image: Path, python: str = sys.executable) -> float:

@@ -12,7 +12,7 @@ from edge.occlusion import Occluder
 from edge.predictors.litert import LiteRTPredictor
 from qc.bundle import Bundle, open_bundle
 from qc.card import signer_words, threshold_words
-from qc.console import Command, stderr
+from qc.console import Command
 from qc.errors import GateError, UsageError
 from qc.replay import replay, require_replay
 from qc.signature import open_trusted
@@ -79,7 +79,7 @@ def show(running: Command, path: Path) -> None:
             "" if low is None else f"{low:.3f}",
             "" if high is None else f"{high:.3f}",
         )
-    stderr.print(table)
+    running.show(table)
     made, height, width = manifest.provenance, *manifest.preprocess.size_hw
     running.say(
         f"{manifest.task}, input {height} x {width} {manifest.preprocess.colour}, "

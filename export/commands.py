@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from qc.console import Command, stderr
+from qc.console import Command
 from qc.errors import GateError
 from qc.folders import refuse_unwritable
 from qc.recipe import read_recipe
@@ -56,7 +56,7 @@ def export(
     if key is not None and found["bundle"] is not None:
         found["signed_by"] = sign_bundle(Path(found["bundle"]), key).key_id
     running.result(found)
-    stderr.print(_table(found))
+    running.show(_table(found))
     for row in found["candidates"]:
         if row["why_not"] is not None:
             running.say(f"not {scheme_name(row)}: {row['why_not']}")

@@ -50,8 +50,8 @@ class Command:
 
     def show(self, table: Table) -> None:
         """A table for a person; a file has no edge, so nothing is cut off there."""
-        wide = stderr if stderr.is_terminal else Console(stderr=True, highlight=False, width=_WIDE)
-        wide.print(table)
+        wide = Console(stderr=True, highlight=False, emoji=False, width=_WIDE)
+        (stderr if stderr.is_terminal else wide).print(table)
 
     def print(self, text: str) -> None:
         """A text that is the command's product, on stdout."""

@@ -150,7 +150,7 @@ def demo(running: Command, out: Path, seed: int) -> None:
             "seconds": round(seconds, 1),
         }
     )
-    stderr.print(_table(judged, exact, sealed, report, len(truth), manifest.scheme))
+    running.show(_table(judged, exact, sealed, report, len(truth), manifest.scheme))
     running.say(
         f"flagged parts  {inspected / 'overlays'}\n"
         f"every part     {inspected / 'results.csv'}\n"

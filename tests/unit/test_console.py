@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,8 +106,19 @@ def test_a_table_that_goes_to_a_file_is_not_cut(capsys: pytest.CaptureFixture[st
     table = Table()
     table.add_column("part", no_wrap=True)
     table.add_row("p" * 150)
+    table.add_row("part:smile:")
     Command(False, False).show(table)
-    assert "p" * 150 in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "p" * 150 in shown and "part:smile:" in shown
+
+
+def test_no_command_shows_a_table_past_show() -> None:
+    """Printed on stderr as it is, one would be cut to 80 characters where stderr is a file."""
+    root = Path(__file__).parents[2]
+    files = [f for top in ("qc", "edge", "training", "export") for f in (root / top).rglob("*.py")]
+    assert len(files) > 100
+    shown = [str(f) for f in files if re.search(r"stderr\.print\((_?table)\b", f.read_text())]
+    assert shown == []
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

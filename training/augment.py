@@ -117,6 +117,24 @@ class UnevenLight(A.ImageOnlyTransform):
         return np.atleast_3d(cv2.multiply(img, everywhere, dtype=cv2.CV_8U))
 
 
+class Affine(A.Affine):
+    """The library's, which takes twice as long: OpenCV moves four channels faster than three."""
+
+    def apply(
+        self, img: np.ndarray, matrix: np.ndarray, output_shape: tuple[int, int], **params: Any
+    ) -> np.ndarray:
+        """The picture moved by a matrix `(3, 3)`."""
+        colour = img.shape[2] == 3
+        moved = cv2.warpAffine(
+            cv2.cvtColor(img, cv2.COLOR_RGB2RGBA) if colour else img,
+            matrix[:2],
+            (output_shape[1], output_shape[0]),
+            flags=self.interpolation,
+            borderMode=self.border_mode,
+        )
+        return np.atleast_3d(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB) if colour else moved)
+
+
 class QuarterTurn(A.RandomRotate90):
     """The library's, which takes four times as long for a picture."""
 
@@ -175,7 +193,7 @@ def _geometry(table: AugmentTable) -> Iterator[A.BasicTransform]:
     if table.quarter_turns:
         yield QuarterTurn(p=1.0)  # by nothing too
     if table.rotate_deg or table.shift or table.scale:
-        yield A.Affine(
+        yield Affine(
             rotate=(-table.rotate_deg, table.rotate_deg),
             translate_percent=(-table.shift, table.shift),
             scale=(1 - table.scale, 1 + table.scale),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
 from still import STILL
 
 from qc.recipe import AugmentTable
-from training.augment import Augmentation, Defocus, QuarterTurn
+from training.augment import Affine, Augmentation, Defocus, QuarterTurn
 
 EVERYTHING = AugmentTable(
     quarter_turns=True,
@@ -72,3 +75,24 @@ def test_a_quarter_turn_is_the_library_s(channels: int, factor: int) -> None:
     image[0, 0] = 255
     found, wanted = QuarterTurn().apply(image, factor), np.rot90(image, factor)
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_move_is_the_library_s(channels: int) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (40, 64, channels), np.uint8)
+    given: dict[str, Any] = {
+        "rotate": (-20, 20),
+        "translate_percent": (-0.2, 0.2),
+        "scale": (0.8, 1.2),
+    }
+    moves = [
+        made(**given, border_mode=cv2.BORDER_REFLECT_101, p=1.0) for made in (Affine, A.Affine)
+    ]
+    for seed in range(20):
+        for move in moves:
+            move.set_random_seed(seed)
+        ours, theirs = (move(image=image)["image"] for move in moves)
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.shape == image.shape and not np.array_equal(ours, image)
+    still = Affine().apply(image, np.eye(3), (40, 64))
+    np.testing.assert_array_equal(still, image)

@@ -1,8 +1,9 @@
 """Every scheme that a target can run, built, measured on VAL and held against the gate.
 
 Where full int8 fails, it is rescued before the next scheme has its turn: the layers whose int8
-error is largest are left in float, two, four, eight and sixteen of them, and where the user allows
-it the model is fine-tuned under simulated quantisation.
+error is largest are left in float, two, four, eight and sixteen of them, then the end of the
+network, whose layers are many, small and next to the verdict, and where the user allows it the
+model is fine-tuned under simulated quantisation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from export.convert import Converted, SavedModel, saved_model
 from export.cost import cost
 from export.fit_decision import Parts, fit_decision
-from export.mixed import ATTENTION, WEIGHTED, operations, outputs, to_mixed
+from export.mixed import ATTENTION, WEIGHTED, last_layers, operations, outputs, to_mixed
 from export.papers import draft, facts_of, predictor_of, severity_of
 from export.parity import compare, why_not
 from export.ranges import find_ranges
@@ -40,6 +41,8 @@ FineTune = Callable[[Progress], keras.Model]
 _MARGIN = 1.1
 """So much slower than the fastest may the scheme be that is taken for being the smaller one."""
 _RESCUE = (2, 4, 8, 16)
+_ENDS = (0.25, 0.4, 0.6)
+"""Shares of the operations, from the last one back."""
 _WORST = 5
 
 
@@ -154,8 +157,9 @@ class Trial:
             yield mixed(operations=ATTENTION)
             yield mixed(operations=kinds - set(WEIGHTED))
         if "mixed" in schemes and failed:
-            for count in (n for n in _RESCUE if n < len(names)):
-                found = mixed(operations=ATTENTION if attends else (), layers=names[:count])
+            left = [names[:count] for count in _RESCUE if count < len(names)]
+            for layers in (*left, *(last_layers(exact, share) for share in _ENDS)):
+                found = mixed(operations=ATTENTION if attends else (), layers=layers)
                 yield found
                 if found.passes:
                     break

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable
 
+from export.bias_room import with_room
 from export.convert import Converted, checked, silence
 from export.ranges import Ranges
 from qc.errors import FaultError
@@ -23,8 +24,23 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """What gains most from int8: everything else may be left in float."""
 
 
+def last_layers(model: bytes, share: float) -> list[str]:
+    """Output tensors of the last operations of a graph, so many of all.
+
+    What follows one of them is another of them, so also a layer that gives an output may be there.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    main = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
+    names = [main.tensors[i].name.decode() for o in main.operators for i in o.outputs]
+    return names[len(names) - round(share * len(names)) :]
+
+
 def outputs(model: bytes) -> list[str]:
-    """Names of the tensors that a graph gives: the quantiser cannot leave these layers in float."""
+    """Names of the tensors that a graph gives.
+
+    The quantiser cannot leave one of these layers in float where what follows it is in int8.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     main = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
@@ -54,7 +70,8 @@ def to_mixed(
         float_model: a float32 flatbuffer.
         ranges: of its activations.
         operations: kinds of operations that stay in float.
-        layers: output tensors of the operations that stay in float; none of `outputs`.
+        layers: output tensors of the operations that stay in float; one of `outputs` only with all
+            that follows it.
         quiet: hide what the quantiser prints.
 
     Raises:
@@ -67,7 +84,7 @@ def to_mixed(
     untouched = "no_quantize"
     with silence(quiet), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a constant's place in `ranges` is empty
-        made = quantizer.Quantizer(float_model)
+        made = quantizer.Quantizer(with_room(float_model, ranges))
         made.add_static_config(".*", name.ALL_SUPPORTED, 8, 8)
         known = {kind.value for kind in name}
         for kind in sorted({"INPUT", "OUTPUT", *operations} & known):  # the others stay as they are

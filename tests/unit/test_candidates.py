@@ -11,7 +11,7 @@ from settled import settled
 
 from export.candidates import Candidate, choose
 from export.convert import RISKY, saved_model
-from export.mixed import operations, outputs, to_mixed
+from export.mixed import last_layers, operations, outputs, to_mixed
 from export.ranges import find_ranges
 from export.sensitive import layer_errors
 from export.targets import SCHEMES, cost_on, latencies, schemes_for
@@ -204,6 +204,21 @@ def test_what_is_named_stays_in_float_and_nothing_else_changes(built: Any) -> No
     some = _float_layers(to_mixed(exact, ranges, layers=convolutions).model)
     assert some["CONV_2D"] == set(convolutions)
     assert {k: v for k, v in some.items() if k != "CONV_2D"} == full
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_end_of_a_network_stays_in_float_with_its_outputs(built: Any, share: float) -> None:
+    _, made, ranges = built
+    exact = made["float32"].model
+    layers = last_layers(exact, share)
+    assert set(outputs(exact)) <= set(layers) or share < 0.5
+    full, some = to_mixed(exact, ranges), to_mixed(exact, ranges, layers=layers)
+    float_of = [set().union(*_float_layers(m).values()) for m in (exact, full.model, some.model)]
+    every, before, left = float_of
+    assert left - before <= set(layers) and set(layers) & every <= left
+    assert some.score.dtype == some.attention.dtype == "float32"
+    gaps = [np.abs(_run(m.model) - _run(exact)).mean() for m in (full, some)]
+    assert gaps[1] < gaps[0]
 
 
 def test_ranges_are_the_least_and_the_greatest_value(built: Any) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from qc.console import load
 from qc.errors import DataError, FaultError, QCError
 from qc.journal_images import Durability
-from qc.journal_lock import take_lock
 from qc.journal_schema import BUSY_S, SCHEMA_VERSION, is_blank, read_version
+from qc.lock import take_lock
 
 
 def open_journal(path: Path, durability: Durability) -> tuple[sqlite3.Connection, int]:

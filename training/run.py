@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from qc.errors import DataError, FaultError, UsageError, nearest
 from qc.folders import lying
+from qc.lock import take_lock
 from qc.preprocess import PreprocessSpec
 from qc.recipe import Recipe, dataset_path, read_recipe
 from qc.types import Sample
@@ -240,7 +243,12 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
     if not is_to_train(plan, resume=resume):
         return False
     with _writing(plan):
-        plan.path.mkdir(exist_ok=resume)  # of two at the same time one is refused
+        try:
+            plan.path.mkdir(exist_ok=resume)
+        except FileExistsError as error:
+            raise UsageError(
+                "another qc train has just begun this run: let it end", where=plan.path
+            ) from error
         shutil.copyfile(recipe_path, plan.path / "recipe.toml")
     write_split(plan.samples, plan.path / "split.csv")
     facts = {
@@ -254,6 +262,31 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
     }
     (plan.path / "plan.json").write_text(json.dumps(facts, indent=1) + "\n")
     return True
+
+
+@contextmanager
+def alone(plan: RunPlan) -> Iterator[None]:
+    """As long as this is open, no other process trains the run; where the system has locks.
+
+    Raises:
+        FaultError: another one does.
+    """
+    if find_spec("fcntl") is None:
+        yield
+        return
+    file = plan.path / "run.lock"
+    with _writing(plan):
+        held = take_lock(
+            plan.path,
+            file=file,
+            taken="another qc train goes on with this run",
+            expected="one at a time",
+        )
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        os.close(held)
 
 
 def finish_run(plan: RunPlan, result: Any) -> None:

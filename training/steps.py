@@ -24,7 +24,7 @@ from training.model import build_model
 from training.pipeline import Images, load_images
 from training.predictions import write_predictions
 from training.randomise import random_flatbuffer, random_model
-from training.run import RunPlan, finish_run, start_run
+from training.run import RunPlan, alone, finish_run, start_run
 
 
 def read_split(plan: RunPlan, split: str, running: Command) -> Images:
@@ -54,9 +54,10 @@ def train_plan(
     with devices.scope(strategy), devices.precision(devices.precision_of(table)):
         model = build_model(plan.recipe.model, len(plan.classes), weights)
     start_run(plan, recipe, resume=resume)
-    with running.bar("train") as tell:
-        result = fit(plan, model, train, val, resume=resume, report=tell, strategy=strategy)
-    finish_run(plan, result)
+    with alone(plan):
+        with running.bar("train") as tell:
+            result = fit(plan, model, train, val, resume=resume, report=tell, strategy=strategy)
+        finish_run(plan, result)
 
 
 def load_model(plan: RunPlan) -> keras.Model:

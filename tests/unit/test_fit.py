@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +21,12 @@ import numpy as np
 import pytest
 
 from qc.errors import DataError, FaultError, UsageError
+from training import run
 from training.evaluate import quick_figures, run_keras
 from training.fit import FitResult, Report, _replace, fit
 from training.head import EvidenceHead
 from training.pipeline import Images, load_images
-from training.run import RunPlan, finish_run, open_run, plan_run, start_run
+from training.run import RunPlan, alone, finish_run, open_run, plan_run, start_run
 
 pytestmark = pytest.mark.usefixtures("repeatable")
 
@@ -282,6 +286,35 @@ def test_a_disk_that_cannot_be_written_is_a_fault(
 
 
 # the run's directory
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(data: _Data, tmp_path: Path) -> None:
+    """Two that went on with one run would save over each other."""
+    plan = _plan(data, tmp_path)
+    assert start_run(plan, data.recipe, resume=False)
+    code = (
+        "import sys; from pathlib import Path; from types import SimpleNamespace; "
+        "from training.run import alone\n"
+        "with alone(SimpleNamespace(path=Path(sys.argv[1]))): print('mine')"
+    )
+    command = [sys.executable, "-c", code, str(plan.path)]
+    with alone(plan):
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert other.returncode == 1 and "mine" not in other.stdout
+        assert f"{plan.path}: another qc train goes on with this run; expected" in other.stderr
+        assert f"process {os.getpid()} holds run.lock" in other.stderr
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "mine\n"
+    assert not (plan.path / "run.lock").exists()
+
+
+def test_of_two_that_begin_a_run_at_once_one_is_told(
+    data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = _plan(data, tmp_path)
+    monkeypatch.setattr(run, "is_to_train", lambda plan, resume: True)  # both asked before
+    assert start_run(plan, data.recipe, resume=False)
+    with pytest.raises(UsageError, match=r"another qc train has just begun this run.*"):
+        start_run(plan, data.recipe, resume=False)
 
 
 def test_a_finished_run_is_not_begun_again(done: _Done, data: _Data) -> None:

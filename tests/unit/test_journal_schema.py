@@ -143,7 +143,7 @@ def test_a_second_line_on_one_journal_is_refused(tmp_path: Path) -> None:
         with pytest.raises(FaultError, match=f"another line writes this journal.*{found}"):
             JournalWriter(path, manifest, "toy")
         code = (
-            "import sys; from pathlib import Path; from qc.journal_lock import take_lock; "
+            "import sys; from pathlib import Path; from qc.lock import take_lock; "
             "take_lock(Path(sys.argv[1]))"
         )
         words = [sys.executable, "-c", code, str(path)]

@@ -21,7 +21,7 @@ from edge.codes import read_code
 from edge.progress import Place, Progress, PutAside, progress_file
 from edge.station.research import NOTICE, NoticedJSON, key_file, noticed, read_key
 from qc.errors import DataError, FaultError, QCError, RecipeError
-from qc.journal_lock import take_lock
+from qc.lock import take_lock
 from qc.recipe import read_recipe
 from qc.types import Inspection, Prediction, Sample, Verdict, utc_now
 
@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_does_not_keep_the_lock_away(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("qc.journal_lock.os.pwrite", full)
+    monkeypatch.setattr("qc.lock.os.pwrite", full)
     held = take_lock(tmp_path / "j.db")
     with pytest.raises(FaultError, match="another line writes"):
         take_lock(tmp_path / "j.db")

@@ -47,6 +47,8 @@ def with_room(float_model: bytes, ranges: Ranges) -> bytes:
         if found is None or held.data is None or biases is None:
             continue
         step = (max(float(found["max"].max()), 0.0) - min(float(found["min"].min()), 0.0)) / 255
+        if step == 0:  # always nothing: it is refused later, by its name
+            continue
         weights = np.frombuffer(bytes(held.data), np.float32).reshape(weight.shape).copy()
         channels = np.moveaxis(weights, axis, 0)
         for channel, value in zip(channels, np.frombuffer(bytes(biases), np.float32), strict=True):

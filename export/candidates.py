@@ -153,10 +153,13 @@ class Trial:
 
         if "mixed" in schemes and failed and not self.worst:
             yield mixed()
+        passed = False
         if "mixed" in schemes and attends:
-            yield mixed(operations=ATTENTION)
-            yield mixed(operations=kinds - set(WEIGHTED))
-        if "mixed" in schemes and failed:
+            for kept in (ATTENTION, kinds - set(WEIGHTED)):
+                found = mixed(operations=kept)
+                passed |= found.passes
+                yield found
+        if "mixed" in schemes and failed and not passed:
             left = [names[:count] for count in _RESCUE if count < len(names)]
             for layers in (*left, *(last_layers(exact, share) for share in _ENDS)):
                 found = mixed(operations=ATTENTION if attends else (), layers=layers)

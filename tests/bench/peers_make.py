@@ -179,10 +179,12 @@ def without_map(place: Path, calibration: np.ndarray) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
     from qc.bundle import Golden, open_bundle, write_bundle
+    from training.columns import side_by_side
 
     model = load(place / "model.keras")
     folder = place / "score_model"
-    save(keras.Model(model.input, {"score": model.output["score"]}), folder)
+    alone = keras.Model(model.input, {"score": model.output["score"]})
+    save(side_by_side(alone), folder)  # as an export lays int8 out
     data = int8(folder, calibration)
     graph = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0]
     (tensor,) = (graph.tensors[i] for i in graph.outputs)

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -266,7 +266,7 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
 
 @contextmanager
 def alone(plan: RunPlan) -> Iterator[None]:
-    """As long as this is open, no other process trains the run; where the system has locks.
+    """As long as this is open, no other process trains the run; where system and disk have locks.
 
     Raises:
         FaultError: another one does.
@@ -275,18 +275,17 @@ def alone(plan: RunPlan) -> Iterator[None]:
         yield
         return
     file = plan.path / "run.lock"
-    with _writing(plan):
-        held = take_lock(
-            plan.path,
-            file=file,
-            taken="another qc train goes on with this run",
-            expected="one at a time",
-        )
-    try:
+    with ExitStack() as ends:
+        with suppress(OSError):  # a disk that knows no locks; one that is full is told later
+            held = take_lock(
+                plan.path,
+                file=file,
+                taken="another qc train goes on with this run",
+                expected="one at a time",
+            )
+            ends.callback(os.close, held)
+            ends.callback(file.unlink, missing_ok=True)
         yield
-    finally:
-        file.unlink(missing_ok=True)
-        os.close(held)
 
 
 def finish_run(plan: RunPlan, result: Any) -> None:

@@ -307,6 +307,19 @@ def test_a_run_is_trained_by_one_process_at_a_time(data: _Data, tmp_path: Path) 
     assert not (plan.path / "run.lock").exists()
 
 
+def test_a_disk_without_locks_is_trained_on_all_the_same(
+    data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*arguments: object, **named: object) -> int:
+        raise OSError(37, "No locks available")
+
+    plan = _plan(data, tmp_path)
+    assert start_run(plan, data.recipe, resume=False)
+    monkeypatch.setattr(run, "take_lock", none)
+    with alone(plan):
+        assert plan.path.is_dir()
+
+
 def test_of_two_that_begin_a_run_at_once_one_is_told(
     data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

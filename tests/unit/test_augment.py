@@ -11,26 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from still import STILL
+from still import EVERYTHING, STILL
 
 from qc.errors import RecipeError
 from qc.recipe import AugmentTable, Recipe
 from qc.tables import read_table
 from training.augment import KEPT, Augmentation, Changed, make_augmentation
 
-EVERYTHING = AugmentTable(
-    quarter_turns=True,
-    rotate_deg=20,
-    shift=0.2,
-    scale=0.2,
-    gamma=0.5,
-    uneven_light=0.2,
-    defocus=4,
-    motion_blur=9,
-    noise=0.1,
-    jpeg=60,
-    cut_out=0.4,
-)
 SEEDS = range(40)
 
 

@@ -8,24 +8,9 @@ import albumentations as A
 import cv2
 import numpy as np
 import pytest
-from still import STILL
+from still import EVERYTHING, STILL
 
-from qc.recipe import AugmentTable
 from training.augment import Affine, Augmentation, Defocus, QuarterTurn
-
-EVERYTHING = AugmentTable(
-    quarter_turns=True,
-    rotate_deg=20,
-    shift=0.2,
-    scale=0.2,
-    gamma=0.5,
-    uneven_light=0.2,
-    defocus=4,
-    motion_blur=9,
-    noise=0.1,
-    jpeg=60,
-    cut_out=0.4,
-)
 
 
 def _grey() -> np.ndarray:

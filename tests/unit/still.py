@@ -1,4 +1,4 @@
-"""Augmentation that changes nothing, for tests that turn on one thing."""
+"""Augmentation that changes nothing, for tests that turn on one thing, and one of nearly everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation that changes nothing, for tests that turn on one thing, and one of nearly everything."""
+"""Augmentation that changes nothing, for tests that turn on one thing, and nearly all of it."""
 
 from __future__ import annotations
 

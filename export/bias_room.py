@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.ranges import Ranges
+from export.ranges import Ranges, packed
 
 _MOST = 2.0**30
 """Steps that a bias may have: half of what 32 bits hold."""
@@ -25,7 +25,6 @@ def with_room(float_model: bytes, ranges: Ranges) -> bytes:
         float_model: a float32 flatbuffer.
         ranges: of its activations.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     axes = {
@@ -57,6 +56,4 @@ def with_room(float_model: bytes, ranges: Ranges) -> bytes:
             if abs(channel[place]) < least:
                 channel[place] = least
         held.data = np.frombuffer(weights.tobytes(), np.uint8)
-    builder = flatbuffers.Builder(len(float_model))
-    builder.Finish(graph.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return packed(graph)

@@ -85,7 +85,6 @@ def with_ranges(float_model: bytes, ranges: Ranges) -> bytes:
         float_model: a float32 flatbuffer whose activations have a range.
         ranges: of its activations.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     graph = schema.ModelT.InitFromPackedBuf(float_model, 0)
@@ -93,6 +92,13 @@ def with_ranges(float_model: bytes, ranges: Ranges) -> bytes:
         found, kept = ranges.get(tensor.name.decode()), tensor.quantization
         if found is not None and kept is not None and kept.min is not None:
             kept.min, kept.max = found["min"].reshape(1), found["max"].reshape(1)
-    builder = flatbuffers.Builder(len(float_model))
+    return packed(graph)
+
+
+def packed(graph: Any) -> bytes:
+    """A `ModelT` as a flatbuffer."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
     builder.Finish(graph.Pack(builder), b"TFL3")
     return bytes(builder.Output())

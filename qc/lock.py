@@ -33,7 +33,7 @@ def take_lock(
 
     Raises:
         FaultError: another process holds it, or the system has no such lock.
-        OSError: the file beside the journal cannot be made.
+        OSError: the file cannot be made, or its disk knows no locks.
     """
     try:
         import fcntl

@@ -246,6 +246,8 @@ def start_run(plan: RunPlan, recipe_path: Path, *, resume: bool) -> bool:
         try:
             plan.path.mkdir(exist_ok=resume)
         except FileExistsError as error:
+            if resume:  # what lies there is no folder
+                raise
             raise UsageError(
                 "another qc train has just begun this run: let it end", where=plan.path
             ) from error

@@ -330,6 +330,14 @@ def test_of_two_that_begin_a_run_at_once_one_is_told(
         start_run(plan, data.recipe, resume=False)
 
 
+def test_a_file_where_the_run_would_be_is_no_run(data: _Data, tmp_path: Path) -> None:
+    plan = _plan(data, tmp_path)
+    plan.path.parent.mkdir(parents=True, exist_ok=True)
+    plan.path.write_text("a file")
+    with pytest.raises(FaultError, match=r"the run cannot be written.*File exists"):
+        start_run(plan, data.recipe, resume=True)
+
+
 def test_a_finished_run_is_not_begun_again(done: _Done, data: _Data) -> None:
     before = {p.name: p.stat().st_mtime_ns for p in done.plan.path.iterdir()}
     with pytest.raises(UsageError, match=r"toy-.*is finished: go on with --resume, or remove it"):

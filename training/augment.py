@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network
@@ -169,6 +170,39 @@ class Defocus(A.Defocus):
         return np.atleast_3d(cv2.filter2D(img, -1, kernel))
 
 
+class SensorNoise(A.ImageOnlyTransform):
+    """Noise of a normal distribution, by bytes that each pick one of 256 equally likely values.
+
+    The library's takes five times as long, and rounds down: half a grey level darker on the whole.
+    """
+
+    def __init__(self, largest: float, coloured: bool = True, p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.largest, self.coloured = largest, coloured
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """A byte for each value, or pixel of a grey camera, and the deviation in grey levels."""
+        height, width, channels = params["shape"]
+        shape = (height, width, channels if self.coloured else 1)
+        drawn = self.random_generator.bytes(int(np.prod(shape)))
+        return {
+            "drawn": np.frombuffer(drawn, np.uint8).reshape(shape),
+            "sigma": 255 * self.py_random.uniform(0, self.largest),
+        }
+
+    def apply(self, img: np.ndarray, drawn: np.ndarray, sigma: float, **params: Any) -> np.ndarray:
+        """The picture with the noise."""
+        noise = cv2.LUT(drawn, np.rint(sigma * _NORMAL).astype(np.int16))
+        if drawn.shape[2] < img.shape[2]:
+            noise = cv2.merge([noise] * img.shape[2])
+        return np.atleast_3d(cv2.add(img, np.atleast_3d(noise), dtype=cv2.CV_8U))
+
+
+_NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+"""The middles of 256 equally likely parts of the normal distribution."""
+
 _NO_WEIGHT = 1e-6
 """A weight that moves no grey level: 361 of these change it by less than a tenth."""
 
@@ -219,7 +253,7 @@ def _camera(table: AugmentTable, colour: str) -> Iterator[A.BasicTransform]:
         # to both sides alike: else the picture would leave its mask
         yield A.MotionBlur((3, longest), allow_shifted=False, direction_range=(0, 0), p=_SELDOM)
     if table.noise:
-        yield A.GaussNoise((0.0, table.noise), per_channel=colour == "rgb", p=_SELDOM)
+        yield SensorNoise(table.noise, coloured=colour == "rgb", p=_SELDOM)
     if table.jpeg:
         yield A.ImageCompression("jpeg", (100 - table.jpeg, 100), p=_SELDOM)
     if table.cut_out:
@@ -304,7 +338,7 @@ _WORDS: dict[str, Any] = {
     "RandomGamma": lambda p: f"gamma {p['gamma']:.2f}",
     "Defocus": lambda p: f"defocus {p['radius']}",
     "MotionBlur": lambda p: f"motion {p['kernel'].shape[0]}",
-    "GaussNoise": lambda _: "noise",
+    "SensorNoise": lambda _: "noise",
     "ImageCompression": lambda p: f"JPEG {p['quality']}",
     "CutOut": lambda p: "cut-out" if p["patch"] else "",
 }

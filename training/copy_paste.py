@@ -150,10 +150,9 @@ def _placed(
     """The defect where, of a few places, the picture looks most as it did around the defect."""
     around = (2 * rim,) * 4
     target = np.atleast_3d(cv2.copyMakeBorder(image, *around, cv2.BORDER_REPLICATE))
-    alpha = _soft(cv2.copyMakeBorder(mask, *around, cv2.BORDER_REPLICATE), rim)
     left, top, wide, high = cv2.boundingRect(mask)
     patch = np.s_[top : top + high + 4 * rim, left : left + wide + 4 * rim]
-    weight = alpha[patch]
+    weight = _soft(cv2.copyMakeBorder(mask, *around, cv2.BORDER_REPLICATE)[patch], rim)
     defect = np.atleast_3d(cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REPLICATE))[patch]
     ring = ((weight > 0) & (weight < _SOLID)).astype(np.uint8)
     before, rough_before = _light(defect, ring)
@@ -184,7 +183,8 @@ def _soft(mask: np.ndarray, rim: int) -> np.ndarray:
     """Weight of the defect `(H, W)` float32: 1 on the mask, falling to 0 over twice the rim."""
     size = (2 * rim + 1, 2 * rim + 1)
     wide = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
-    soft = cv2.GaussianBlur(wide.astype(np.float32) / 255, size, rim / 2)
+    level = wide.astype(np.float32) / 255
+    soft = cv2.GaussianBlur(level, size, rim / 2, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(np.where(mask > 0, 1, soft), np.float32)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from still import EVERYTHING, STILL
 
-from training.augment import Affine, Augmentation, Defocus, QuarterTurn
+from training.augment import Affine, Augmentation, Defocus, QuarterTurn, SensorNoise
 
 
 def _grey() -> np.ndarray:
@@ -81,3 +81,31 @@ def test_a_move_is_the_library_s(channels: int) -> None:
         assert ours.shape == image.shape and not np.array_equal(ours, image)
     still = Affine().apply(image, np.eye(3), (40, 64))
     np.testing.assert_array_equal(still, image)
+
+
+@pytest.mark.parametrize("shape", [(200, 240, 1), (200, 240, 3)])
+def test_noise_is_normal_and_leaves_the_mean(shape: tuple[int, int, int]) -> None:
+    """Of 5 grey levels: 68.3 % within 5, 95.4 % within 10; each channel by itself."""
+    noise = SensorNoise(0.1)
+    noise.set_random_seed(3)
+    params = noise.get_params_dependent_on_data({"shape": shape}, {})
+    found = noise.apply(np.full(shape, 100, np.uint8), params["drawn"], 5.0).astype(float) - 100
+    assert found.shape == shape and params["drawn"].shape == shape
+    assert abs(found.mean()) < 0.1 and abs(found.std() - 5) < 0.15
+    assert abs((np.abs(found) < 5.5).mean() - 0.729) < 0.01  # what rounds to 5 or less
+    assert abs((np.abs(found) < 10.5).mean() - 0.964) < 0.01
+    if shape[2] == 3:
+        between = np.corrcoef(found.reshape(-1, 3).T)
+        assert np.abs(between - np.eye(3)).max() < 0.03
+    rows = np.corrcoef(found[:-1, :, 0].ravel(), found[1:, :, 0].ravel())[0, 1]
+    assert abs(rows) < 0.03
+    assert 0 <= params["sigma"] <= 25.5
+
+
+def test_noise_ends_at_black_and_white() -> None:
+    noise = SensorNoise(0.1)
+    noise.set_random_seed(3)
+    drawn = noise.get_params_dependent_on_data({"shape": (32, 32, 1)}, {})["drawn"]
+    dark, light = (noise.apply(np.full((32, 32, 1), v, np.uint8), drawn, 20.0) for v in (0, 255))
+    assert dark.max() < 70 and (dark == 0).mean() > 0.45
+    assert light.min() > 185 and (light == 255).mean() > 0.45

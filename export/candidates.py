@@ -30,8 +30,9 @@ from qc.bundle import Bundle
 from qc.decide import DecisionSpec, calibrated, defect_scores
 from qc.errors import QCError
 from qc.replay import Predictor
-from training.evaluate import Outputs, run_predictor
+from training.evaluate import Outputs, run_keras, run_predictor, verdicts
 from training.pipeline import Images, Progress
+from training.robustness import noisy
 from training.run import RunPlan
 from training.split import group_of
 
@@ -94,6 +95,7 @@ class Trial:
     tell: Callable[[int, int, str], None]
     quiet: bool = True
     worst: list[tuple[str, float]] = field(default_factory=list)
+    noise_agreement: float | None = None
     _done: int = 0
     _total: int = 0
     _at: int = 0
@@ -102,13 +104,14 @@ class Trial:
     def run(self, schemes: Sequence[str], fine_tune: FineTune | None) -> list[Candidate]:
         """Try the schemes, and what rescues int8 where it fails.
 
-        After it `worst` holds the layers that hurt int8 most, where int8 failed.
-        """
+        XX"""
         self._total = (len(schemes) + 1) * len(self.val) + 2 * len(self.calibration)
         self._begin("laying the graph out")
         with saved_model(self.model, quiet=self.quiet) as saved:
             tried = [self.try_one(s, lambda s=s: self._convert(saved, s)) for s in _plain(schemes)]
-            failed = any(c.row["scheme"] == "int8" and not c.passes for c in tried)
+            int8 = next((c for c in tried if c.row["scheme"] == "int8"), None)
+            failed = int8 is not None and not int8.passes
+            self.noise_agreement = int8 and self._under_noise(int8)
             if failed or "mixed" in schemes:
                 tried += self._mixed(saved, schemes, failed, fine_tune)
         self._begin("timing")
@@ -232,6 +235,20 @@ class Trial:
         parts = Parts(defect_scores(score, good), np.array(worst), groups)
         defects = [name for name in plan.classes if name != plan.recipe.data.good]
         return fit_decision(parts, defects, table).model_copy(update=spec)
+
+    def _under_noise(self, int8: Candidate) -> float | None:
+        agreement = int8.row["agreement"]
+        if int8.decision is None or agreement >= self.plan.recipe.export.min_agreement:
+            return None
+        self._begin("float under noise")
+        rng = np.random.default_rng(self.plan.recipe.seed)
+        pictures = np.stack([noisy(picture, 1.0, rng) for picture in self.val.pixels])
+        outputs = run_keras(self.model, pictures, self._part(len(self.val)))
+        before, after = (
+            verdicts(o, int8.decision, self.plan.classes, self.plan.recipe.data.good)
+            for o in (self.exact, outputs)
+        )
+        return float(np.mean([a is b for a, b in zip(before, after, strict=True)]))
 
     def _time(self, tried: Sequence[Candidate]) -> None:
         if not tried:

@@ -64,6 +64,11 @@ def export(
         running.say(
             f"int8 adds an error of {worst['added_error']:.1%} in {worst['layer'].split(';')[0]}"
         )
+    if found["noise_agreement"] is not None:
+        running.say(
+            "for comparison: noise of one grey level in the pictures of VAL leaves "
+            f"{found['noise_agreement']:.1%} of the float model's own verdicts as they are"
+        )
     if found["bundle"] is None:
         raise GateError(
             f"nothing that {target} can run passes the gate on VAL",

@@ -96,6 +96,7 @@ def export_run(
         "chosen": None if chosen is None else chosen.row["scheme"],
         "candidates": [c.row for c in tried],
         "worst_layers": [{"layer": n, "added_error": round(e, 4)} for n, e in trial.worst],
+        "noise_agreement": trial.noise_agreement,
     }
     if chosen is None:
         return result

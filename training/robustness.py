@@ -71,8 +71,18 @@ def _blur(picture: np.ndarray, sigma: float, _: np.random.Generator) -> np.ndarr
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
 
 
-def _noise(picture: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    return np.clip(np.rint(picture + rng.normal(0, sigma, picture.shape)), 0, 255).astype(np.uint8)
+def noisy(picture: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """A picture with the noise of a sensor, which has no colour where the picture has none.
+
+    Args:
+        picture: `(H, W, 3)` uint8.
+        sigma: standard deviation, grey levels.
+        rng: draws it.
+    """
+    grey = np.array_equal(picture[..., 0], picture[..., 1])
+    grey = grey and np.array_equal(picture[..., 0], picture[..., 2])
+    noise = rng.normal(0, sigma, (*picture.shape[:2], 1 if grey else 3))
+    return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
 
 
 def _shift(picture: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -95,7 +105,7 @@ KINDS = (
     Kind("brighter", "light added, share of it", (0.1, 0.25, 0.5), _light),
     Kind("darker", "light taken away, share of it", (0.1, 0.25, 0.5), _darker),
     Kind("blur", "sigma, pixels of the input", (0.5, 1.0, 2.0), _blur),
-    Kind("noise", "sigma, grey levels of 255", (4.0, 10.0, 25.0), _noise),
+    Kind("noise", "sigma, grey levels of 255", (1.0, 4.0, 10.0), noisy),
     Kind("shift", "share of the picture's side", (0.02, 0.05, 0.1), _shift),
     Kind("JPEG", "100 minus the quality", (20.0, 60.0, 85.0), _jpeg),
 )

@@ -62,7 +62,7 @@ def export(out: Path, key: dict[str, Any], run: Path, dealt: Dealt) -> dict[str,
         found = json.loads(error.stdout)
     with (run / "split.csv").open(newline="") as file:
         groups = [r["group"] or r["sample_id"] for r in csv.DictReader(file) if r["split"] == "val"]
-    kept = ("gate", "chosen", "candidates", "worst_layers", "error")
+    kept = ("gate", "chosen", "candidates", "worst_layers", "noise_agreement", "error")
     return {
         **key,
         "val_images": len(groups),

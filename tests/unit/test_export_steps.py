@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from export import candidates
-from export.candidates import Trial
+from export.candidates import Candidate, Trial
+from qc.decide import DecisionSpec
 from qc.errors import FaultError
+from qc.recipe import ExportTable
+from training.evaluate import Outputs
 
 pytest.importorskip("tensorflow", reason="tensorflow is not installed")
 
@@ -83,13 +86,13 @@ def trial(monkeypatch: pytest.MonkeyPatch) -> tuple[Trial, _Saved]:
         "facts_of": lambda *told: {},
         "draft": lambda *told: None,
         "predictor_of": lambda bundle: object(),
-        "compare": lambda *told, **more: {},
+        "compare": lambda *told, **more: {"agreement": 1.0},
         "why_not": lambda figures, table: None,
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(candidates, name, fake)
     monkeypatch.setattr(Trial, "decide", lambda self, outputs: None)
-    recipe = SimpleNamespace(data=SimpleNamespace(good="good"), export=None)
+    recipe = SimpleNamespace(data=SimpleNamespace(good="good"), export=ExportTable())
     plan: Any = SimpleNamespace(path=Path(), classes=("good", "hole"), recipe=recipe)
     val: Any = _Val()
     model: Any = object()
@@ -124,3 +127,36 @@ def test_the_bar_never_goes_back_and_ends_full(trial: tuple[Trial, _Saved]) -> N
     places = [done for done, _, _ in saved.said]
     assert places == sorted(places)
     assert saved.said[-1][0] == saved.said[-1][1] and saved.said[-1][2] == ""
+
+
+@pytest.mark.parametrize("agreement", [0.98, 0.99])
+def test_where_int8_judges_otherwise_it_is_said_what_noise_would_do(
+    trial: tuple[Trial, _Saved], monkeypatch: pytest.MonkeyPatch, agreement: float
+) -> None:
+    """One of four parts is judged otherwise under noise; below the gate's 99 % alone it is said."""
+    tried, _ = trial
+    tried.plan.recipe.seed = 0
+    tried.val.pixels = np.full((N_VAL, 24, 24, 3), 100, np.uint8)
+    good, bad = [0.9, 0.1], [0.1, 0.9]
+    tried.exact = Outputs(np.array([good, good, good, bad], np.float32), None)
+    seen = []
+
+    def judged(model: object, pixels: np.ndarray, tell: Callable[[int, int], None]) -> Outputs:
+        seen.append(pixels)
+        return Outputs(np.array([good, bad, good, bad], np.float32), None)
+
+    monkeypatch.setattr(candidates, "run_keras", judged)
+    decision = DecisionSpec(
+        ok_below={"hole": 0.5}, ng_above={"hole": 0.5}, max_escape=0.01, max_overkill=0.01
+    )
+    int8 = Candidate(None, {"agreement": agreement}, decision=decision)
+    found = tried._under_noise(int8)
+    if agreement == 0.99:
+        assert found is None and not seen
+        return
+    assert found == 0.75
+    (pixels,) = seen
+    noise = pixels.astype(float) - 100
+    assert pixels.dtype == np.uint8 and 0.9 < noise.std() < 1.2
+    assert (noise == noise[..., :1]).all()  # a grey camera's has no colour
+    assert not np.array_equal(noise[0], noise[1])

@@ -94,14 +94,15 @@ def why_not(figures: dict[str, Any], table: ExportTable) -> str | None:
     reasons = []
     if figures["agreement"] < table.min_agreement:
         reasons.append(
-            f"verdicts agree on {figures['agreement']:.1%}, wanted {table.min_agreement:.1%}"
+            f"verdicts agree on {_percent(figures['agreement'], table.min_agreement)}, "
+            f"wanted {table.min_agreement:.1%}"
         )
     for name, word, limit in (
         ("recall_drop", "recall drops", table.max_recall_drop),
         ("overkill_rise", "overkill rises", table.max_overkill_rise),
     ):
         if figures[name] > limit:
-            reasons.append(f"{word} by {figures[name]:.1%}, allowed {limit:.1%}")
+            reasons.append(f"{word} by {_percent(figures[name], limit)}, allowed {limit:.1%}")
     likeness = figures.get("map_correlation")
     if likeness is not None and likeness < table.min_map_correlation:
         reasons.append(f"maps correlate by {likeness:.3f}, wanted {table.min_map_correlation}")
@@ -109,3 +110,9 @@ def why_not(figures: dict[str, Any], table: ExportTable) -> str | None:
     if drop > table.max_auroc_drop:
         reasons.append(f"AUROC drops by {drop:.4f}, allowed {table.max_auroc_drop}")
     return "; ".join(reasons) or None
+
+
+def _percent(value: float, limit: float) -> str:
+    """In tenths of a per cent, or as many digits as tell it from the limit."""
+    digits = next((n for n in (1, 2, 3) if f"{value:.{n}%}" != f"{limit:.{n}%}"), 4)
+    return f"{value:.{digits}%}"

@@ -138,6 +138,8 @@ def test_what_is_good_enough_passes() -> None:
         ({"agreement": 0.985}, "verdicts agree on 98.5%, wanted 99.0%"),
         ({"recall_drop": 0.011}, "recall drops by 1.1%, allowed 1.0%"),
         ({"overkill_rise": 0.02}, "overkill rises by 2.0%, allowed 1.0%"),
+        ({"overkill_rise": 0.01036}, "overkill rises by 1.04%, allowed 1.0%"),
+        ({"agreement": 0.98996}, "verdicts agree on 98.996%, wanted 99.0%"),
         ({"map_correlation": 0.949}, "maps correlate by 0.949, wanted 0.95"),
         ({"auroc": 0.93}, "AUROC drops by 0.0200, allowed 0.01"),
     ],

@@ -14,6 +14,7 @@ are several defects of one part whose regions tell them apart, for they would be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -155,28 +156,28 @@ def _placed(
     weight = _soft(cv2.copyMakeBorder(mask, *around, cv2.BORDER_REPLICATE)[patch], rim)
     defect = np.atleast_3d(cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REPLICATE))[patch]
     ring = ((weight > 0) & (weight < _SOLID)).astype(np.uint8)
-    before, rough_before = _light(defect, ring)
-    best, chosen, light = np.inf, (0, 0), np.ones_like(before)
-    for dx, dy in _shifts(mask, rng, rim):
-        here, rough_here = _light(target[_moved(patch, dx, dy)], ring)
-        gain, rough = (here + 1) / (before + 1), (rough_here + 4) / (rough_before + 4)
-        unlike = float(np.abs(np.log([*gain, rough])).max())
-        if unlike < best:
-            best, chosen, light = unlike, (dx, dy), gain
-    place = _moved(patch, *chosen)
+    shifts = _shifts(mask, rng, rim)
+    places = [target[_moved(patch, dx, dy)] for dx, dy in shifts]
+    (before, *there), (rough_before, *rough) = _light([defect, *places], ring)
+    gains = (np.array(there) + 1) / (before + 1)
+    roughness = (np.array(rough) + 4) / (rough_before + 4)
+    unlike = np.abs(np.log(np.column_stack([gains, roughness]))).max(axis=1)
+    best = int(unlike.argmin())
+    place, light = _moved(patch, *shifts[best]), gains[best]
     lit = defect * np.clip(light, _DARKEST, _BRIGHTEST).astype(np.float32)
     share = weight[..., None]
     target[place] = np.clip(np.rint(share * lit + (1 - share) * target[place]), 0, 255)
     where = np.zeros_like(mask)
     inside = np.s_[top : top + high, left : left + wide]
-    where[_moved(inside, *chosen)] = mask[inside]
+    where[_moved(inside, *shifts[best])] = mask[inside]
     return np.ascontiguousarray(target[2 * rim : -2 * rim, 2 * rim : -2 * rim]), where
 
 
-def _light(patch: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, float]:
-    """Mean of each channel on the ring, and the deviation of all of them together."""
-    mean, deviation = cv2.meanStdDev(patch, mask=ring)
-    return mean[:, 0], float(np.sqrt(np.mean(deviation**2) + np.var(mean)))
+def _light(patches: Sequence[np.ndarray], ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each channel on the ring, `(N, C)`, and deviation of all together, `(N,)`."""
+    found = np.array([cv2.meanStdDev(patch, mask=ring) for patch in patches])[..., 0]
+    mean, deviation = found[:, 0], found[:, 1]
+    return mean, np.sqrt(np.mean(deviation**2, axis=1) + np.var(mean, axis=1))
 
 
 def _soft(mask: np.ndarray, rim: int) -> np.ndarray:

@@ -127,7 +127,7 @@ def lines(rows: list[Row]) -> Iterator[str]:
         yield (
             f"\n**{name(row)}, {row['target']}**: fold {row['fold']}, seed {row['seed']}, "
             f"{row['epochs']} epochs, VAL {row['val_images']} images of {row['val_groups']} "
-            f"groups, {row['protocol']}; gate: {row.get('gate', 'not reached')}\n"
+            f"groups, {row['protocol']}; gate: {row.get('gate', 'not reached')}{_noise(row)}\n"
         )
         if "candidates" not in row:
             yield f"No table: {row['error']['message']}"
@@ -142,6 +142,11 @@ def lines(rows: list[Row]) -> Iterator[str]:
     if sizes:
         yield "\n**Calibration images, int8 on VAL**\n"
         yield from table(_SIZES, (calibration(r) for r in sizes))
+
+
+def _noise(row: Row) -> str:
+    share = row.get("noise_agreement")
+    return "" if share is None else f"; noise of one grey level leaves {share:.1%} of float's own"
 
 
 def _with_interval(candidate: Row, key: str) -> str:

@@ -95,7 +95,10 @@ def test_every_candidate_is_there_with_the_reason(table: Any) -> None:
     (bold,) = _lines(table, rows, "| **mixed (2 float)** |")
     assert bold.endswith("| taken |")
     (head,) = _lines(table, rows, "\n**magnetic_tile, cnn-cbam, cpu**")
-    assert "VAL 270 images of 23 groups, by group; gate: pass" in head
+    assert head.endswith("VAL 270 images of 23 groups, by group; gate: pass\n")
+    noisy = _row(_passing(1.0), noise_agreement=0.964)
+    (head,) = _lines(table, [noisy], "\n**magnetic_tile, cnn-cbam, cpu**")
+    assert head.endswith("gate: pass; noise of one grey level leaves 96.4% of float's own\n")
 
 
 def test_a_row_where_nothing_passed_or_could_be_built_is_shown_as_it_is(table: Any) -> None:

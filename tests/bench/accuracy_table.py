@@ -126,14 +126,17 @@ def lines(rows: list[Row]) -> Iterable[str]:
     """The tables."""
     for kind, protocol in sorted({(r["set"], r["protocol"]) for r in rows}):
         here = [r for r in rows if (r["set"], r["protocol"]) == (kind, protocol)]
-        names = [n for n in VARIANTS if any(r["variant"] == n for r in here)]
-        of = {n: [r for r in here if r["variant"] == n and r["exported"]] for n in names}
+        found = {(r["variant"], r["epochs"]): [] for r in here}
+        for row in here:
+            found[row["variant"], row["epochs"]].append(row)
+        order = sorted(found, key=lambda key: (list(VARIANTS).index(key[0]), key[1]))
+        of = {key: [r for r in found[key] if r["exported"]] for key in order}
         shown = ("macro_f1", "accuracy") if kind in STANDS_IN else (*FIGURES, "pointing")
         yield f"\n**{kind}, {protocol}**\n"
         yield f"| variant | runs | epochs | {' | '.join(shown)} | parameters | MMACs | int8 kB |"
         yield "|---" * (len(shown) + 6) + "|"
-        for name, mine in of.items():
-            lost = sum(r["variant"] == name for r in here) - len(mine)
+        for (name, epochs), mine in of.items():
+            lost = len(found[name, epochs]) - len(mine)
             if not mine:
                 yield f"| {name} | none of {lost} could be exported |"
                 continue
@@ -141,17 +144,18 @@ def lines(rows: list[Row]) -> Iterable[str]:
             cells = " | ".join(cell(mine, figure_name) for figure_name in shown)
             runs = f"{len(mine)}" + (f" ({lost} not exported)" if lost else "")
             yield (
-                f"| {name} | {runs} | {first['epochs']} | {cells} | {first['parameters']:,} | "
+                f"| {name} | {runs} | {epochs} | {cells} | {first['parameters']:,} | "
                 f"{first['mmacs']:.0f} | {first['bytes'] / 1024:.0f} |"
             )
+        fewest: dict[str, list[Row]] = {}
+        for (name, _), mine in of.items():
+            fewest.setdefault(name, mine)
         for name, base in PAIRS:
-            found = {
-                f: paired(of.get(name, []), of.get(base, []), f) for f in ("auroc", "pointing")
-            }
-            if found["auroc"] is not None:
-                yield (
-                    f"\n{name} against {base}: AUROC {found['auroc']}; pointing {found['pointing']}"
-                )
+            area, pointing = (
+                paired(fewest.get(name, []), fewest.get(base, []), f) for f in ("auroc", "pointing")
+            )
+            if area is not None:
+                yield f"\n{name} against {base}: AUROC {area}; pointing {pointing}"
 
 
 def print_tables(told: str, lines: Callable[[list[dict[str, Any]]], Iterable[str]]) -> None:

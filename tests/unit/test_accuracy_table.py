@@ -73,3 +73,13 @@ def test_a_set_without_a_good_class_has_no_auroc(table: Any) -> None:
     row = {**_row([0.1, 0.4, 0.5, 0.3, 0.9]), "set": "neu_det", "variant": "steel"}
     text = "\n".join(table.lines([row]))
     assert "macro_f1 | accuracy" in text and "auroc" not in text and "pointing" not in text
+
+
+def test_runs_of_other_length_are_a_line_of_their_own_and_in_no_pair(table: Any) -> None:
+    short = [_row([0.1, 0.4, 0.5, 0.3, 0.9], variant=v) for v in ("cnn-cbam", "cnn-none")]
+    long = {**_row([0.1, 0.2, 0.5, 0.3, 0.9], variant="cnn-cbam"), "epochs": 9}
+    alone, both = (list(table.lines(rows)) for rows in (short, [long, *short]))
+    heads = [line.split(" | ")[:3] for line in both if line.startswith("| cnn-")]
+    assert heads == [["| cnn-none", "1", "2"], ["| cnn-cbam", "1", "2"], ["| cnn-cbam", "1", "9"]]
+    assert [line for line in both if "against" in line] == [n for n in alone if "against" in n]
+    assert any("cnn-cbam against cnn-none" in line for line in both)

@@ -5,17 +5,14 @@ where a good part or another place shows nothing, -1 where nothing is known (no 
 channel). Where regions tell several defects of a part apart, each channel has its own mask; a mask
 file has no class and counts for all of them.
 
-While a step runs, threads make the pictures of the next batches, on what the step leaves of the
-processor: its own threads wait for the slowest among them, so one that is held up holds up all.
-`tf.data` would not: where TensorFlow is told to be repeatable, it prefetches nothing that comes
-from Python. Each picture has its own seed, so neither the number of threads nor their order changes
-anything in it.
+While a step runs, threads make the pictures of the next batches. `tf.data` would not: where
+TensorFlow is told to be repeatable, it prefetches nothing that comes from Python. Each picture has
+its own seed, so neither the number of threads nor their order changes anything in it.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,9 +30,6 @@ UNKNOWN = -1.0
 
 AHEAD = 2
 """Batches that are made while one is used."""
-
-_NICE = 10
-"""How far the threads stand back: against another program they still get a tenth of a core."""
 
 Picture = tuple[Variant, np.ndarray]
 """A sample as it was drawn, and the target of its map."""
@@ -95,14 +89,6 @@ def mixed(
     return np.rint(blend).astype(np.uint8), labels
 
 
-def _stand_back() -> None:
-    """Let the threads of a step go before this one, where a thread has a priority of its own."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        own = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, min(own + _NICE, 19))
-
-
 class Batches(keras.utils.PyDataset):
     """Augmented training batches: each epoch draws as many images as there are.
 
@@ -140,8 +126,7 @@ class Batches(keras.utils.PyDataset):
         weight = class_weights(images.truth(map_shape[2]), balance)
         self.probability = weight / weight.sum()
         self.variants = Variants(images, good, table, balance)
-        count = threads or min(os.cpu_count() or 1, 4)
-        self._pool = ThreadPoolExecutor(count, "batches", initializer=_stand_back)
+        self._pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 4), "batches")
         self._making: dict[int, list[Future[Picture]]] = {}
         self._lock = threading.Lock()
         self._draw()

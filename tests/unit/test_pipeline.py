@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -281,23 +278,6 @@ def test_the_next_batches_are_made_while_one_is_used() -> None:
     batches.variants.draw = plain  # type: ignore[method-assign]
     batches.on_epoch_end()
     assert not batches._making and _same(_epoch(batches), _epoch(_batches(images, BUSY, epoch=1)))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own here")
-def test_the_threads_stand_back_and_the_caller_does_not() -> None:
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    found: list[int] = []
-    batches = _batches(_images([0, 1, 2, 0]))
-    plain = batches.variants.draw
-
-    def draw(index: int, seed: int) -> Variant:
-        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        return plain(index, seed)
-
-    batches.variants.draw = draw  # type: ignore[method-assign]
-    batches[0]
-    assert found and set(found) == {min(own + 10, 19)}
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 
 
 def test_a_picture_that_cannot_be_made_stops_training() -> None:

@@ -104,7 +104,10 @@ class Trial:
     def run(self, schemes: Sequence[str], fine_tune: FineTune | None) -> list[Candidate]:
         """Try the schemes, and what rescues int8 where it fails.
 
-        XX"""
+        Where int8 failed, `worst` then holds the layers that hurt it most. Where its verdicts
+        differ too often, `noise_agreement` is the share of the float model's own that stay, at the
+        same thresholds, under noise of one grey level.
+        """
         self._total = (len(schemes) + 1) * len(self.val) + 2 * len(self.calibration)
         self._begin("laying the graph out")
         with saved_model(self.model, quiet=self.quiet) as saved:

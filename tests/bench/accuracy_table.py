@@ -126,9 +126,9 @@ def lines(rows: list[Row]) -> Iterable[str]:
     """The tables."""
     for kind, protocol in sorted({(r["set"], r["protocol"]) for r in rows}):
         here = [r for r in rows if (r["set"], r["protocol"]) == (kind, protocol)]
-        found = {(r["variant"], r["epochs"]): [] for r in here}
+        found: dict[tuple[str, int], list[Row]] = {}
         for row in here:
-            found[row["variant"], row["epochs"]].append(row)
+            found.setdefault((row["variant"], row["epochs"]), []).append(row)
         order = sorted(found, key=lambda key: (list(VARIANTS).index(key[0]), key[1]))
         of = {key: [r for r in found[key] if r["exported"]] for key in order}
         shown = ("macro_f1", "accuracy") if kind in STANDS_IN else (*FIGURES, "pointing")

@@ -21,7 +21,7 @@ from export.cost import cost
 from export.fit_decision import Parts, fit_decision
 from export.mixed import ATTENTION, WEIGHTED, last_layers, operations, outputs, to_mixed
 from export.papers import draft, facts_of, predictor_of, severity_of
-from export.parity import compare, why_not
+from export.parity import agreement, compare, why_not
 from export.ranges import find_ranges
 from export.sensitive import layer_errors
 from export.targets import SCHEMES, cost_on, latencies
@@ -114,7 +114,8 @@ class Trial:
             tried = [self.try_one(s, lambda s=s: self._convert(saved, s)) for s in _plain(schemes)]
             int8 = next((c for c in tried if c.row["scheme"] == "int8"), None)
             failed = int8 is not None and not int8.passes
-            self.noise_agreement = int8 and self._under_noise(int8)
+            if int8 is not None:
+                self.noise_agreement = self._under_noise(int8)
             if failed or "mixed" in schemes:
                 tried += self._mixed(saved, schemes, failed, fine_tune)
         self._begin("timing")
@@ -240,18 +241,16 @@ class Trial:
         return fit_decision(parts, defects, table).model_copy(update=spec)
 
     def _under_noise(self, int8: Candidate) -> float | None:
-        agreement = int8.row["agreement"]
-        if int8.decision is None or agreement >= self.plan.recipe.export.min_agreement:
+        least = self.plan.recipe.export.min_agreement
+        if int8.decision is None or int8.row["agreement"] >= least:
             return None
         self._begin("float under noise")
         rng = np.random.default_rng(self.plan.recipe.seed)
         pictures = np.stack([noisy(picture, 1.0, rng) for picture in self.val.pixels])
         outputs = run_keras(self.model, pictures, self._part(len(self.val)))
-        before, after = (
-            verdicts(o, int8.decision, self.plan.classes, self.plan.recipe.data.good)
-            for o in (self.exact, outputs)
-        )
-        return float(np.mean([a is b for a, b in zip(before, after, strict=True)]))
+        classes, good = self.plan.classes, self.plan.recipe.data.good
+        before, after = (verdicts(o, int8.decision, classes, good) for o in (self.exact, outputs))
+        return agreement(before, after)
 
     def _time(self, tried: Sequence[Candidate]) -> None:
         if not tried:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from export.calibrate import calibration_hash, choose_stratified
 from export.candidates import Candidate, Trial, choose
 from export.fit_decision import expected_cost, per_thousand
 from export.golden import choose_golden
 from export.metadata import with_metadata
 from export.papers import facts_of, predictor_of
+from export.parity import agreement
 from export.targets import compile_for, schemes_for
 from qc.bundle import open_bundle, write_bundle
 from qc.console import Command
@@ -167,9 +166,7 @@ def _seal(
     require_replay(sealed, predictor_of(sealed))
     judged = verdicts(outputs, decision, classes, good)
     others = verdicts(plain, decision, classes, good)
-    chosen.row["kernel_agreement"] = float(
-        np.mean([a is b for a, b in zip(judged, others, strict=True)])
-    )
+    chosen.row["kernel_agreement"] = agreement(judged, others)
     is_defect = val.labels != classes.index(good)
     said: dict[str, Any] = {
         "escape": decision.escape_words,

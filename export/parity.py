@@ -15,6 +15,11 @@ from qc.types import Verdict
 from training.evaluate import Outputs, verdicts
 
 
+def agreement(first: Sequence[Verdict], second: Sequence[Verdict]) -> float:
+    """Share of equal verdicts of the same N parts."""
+    return float(np.mean([a is b for a, b in zip(first, second, strict=True)]))
+
+
 def compare(
     labels: np.ndarray,
     exact: Outputs,

@@ -170,6 +170,10 @@ class Defocus(A.Defocus):
         return np.atleast_3d(cv2.filter2D(img, -1, kernel))
 
 
+_NO_WEIGHT = 1e-6
+"""A weight that moves no grey level: 361 of these change it by less than a tenth."""
+
+
 class SensorNoise(A.ImageOnlyTransform):
     """Noise of a normal distribution, by bytes that each pick one of 256 equally likely values.
 
@@ -202,9 +206,6 @@ class SensorNoise(A.ImageOnlyTransform):
 
 _NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
 """The middles of 256 equally likely parts of the normal distribution."""
-
-_NO_WEIGHT = 1e-6
-"""A weight that moves no grey level: 361 of these change it by less than a tenth."""
 
 
 def make_augmentation(table: AugmentTable, colour: Literal["rgb", "grey"] = "rgb") -> A.Compose:

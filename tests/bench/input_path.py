@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from every_kind import EVERYTHING
 
 from qc.recipe import AugmentTable, read_recipe
 from training.backend import wake
@@ -27,20 +28,6 @@ from training.backend import wake
 RECIPE = Path("data/recipes/magnetic_tile.toml")
 SIZE_HW = (224, 224)
 LIMIT = 0.10
-EVERYTHING = AugmentTable(
-    quarter_turns=True,
-    rotate_deg=10,
-    shift=0.05,
-    scale=0.1,
-    gamma=0.3,
-    uneven_light=0.2,
-    defocus=3,
-    motion_blur=7,
-    noise=0.03,
-    jpeg=50,
-    cut_out=0.2,
-    copy_paste=0.3,
-)
 
 
 class _Clock:
@@ -143,7 +130,7 @@ def main() -> int:
         plan = plan_run(RECIPE, data=Path(data), runs=Path(runs))
         changes = {"size_hw": SIZE_HW, "weights": "none"}
         model = plan.recipe.model.model_copy(update=changes)
-        for name, table in (("recipe", own), ("everything", EVERYTHING)):
+        for name, table in (("recipe", own), ("everything", AugmentTable(**EVERYTHING))):
             training = plan.recipe.train.model_copy(update={"epochs": 2, "augment": table})
             recipe = plan.recipe.model_copy(update={"model": model, "train": training})
             case = type(plan)(

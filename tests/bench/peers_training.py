@@ -28,27 +28,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
+from every_kind import EVERYTHING
 from peers_envs import ROOT, MissingError, last_words
 from peers_make import MODELS, draw, recipe
 
 BATCH = 32
 WARM_STEPS, WARM_S = 4, 240.0
 TURN_S = 8.0
-EVERYTHING = {
-    "quarter_turns": True,
-    "rotate_deg": 10,
-    "shift": 0.05,
-    "scale": 0.1,
-    "gamma": 0.3,
-    "uneven_light": 0.2,
-    "defocus": 3,
-    "motion_blur": 7,
-    "noise": 0.03,
-    "jpeg": 50,
-    "cut_out": 0.2,
-    "copy_paste": 0.3,
-}
-"""Every kind of augmentation, as in input_path.py."""
 
 CASES: tuple[tuple[str, int, str, dict[str, Any]], ...] = (
     ("mobilenet_v2", 224, "every kind", EVERYTHING),

@@ -12,7 +12,7 @@ from qc.decide import EscapeBound
 from qc.errors import DataError
 from training import plots, report_rows
 from training.report_page import standing
-from training.robustness import KINDS, robustness, sample_rows
+from training.robustness import KINDS, noisy, robustness, sample_rows
 from training.slices import Slice, columns_of, exact, permuted, read_metadata, slices
 
 
@@ -166,3 +166,14 @@ def test_robustness_judges_changed_pictures() -> None:
     # the fake calls dark pictures bad: 0.05 becomes 0.525, which is REVIEW, and 0.3 becomes 0.65
     assert found["darker"][-1].escape == 0 and found["darker"][-1].overkill == 0.5
     assert found == robustness(judged)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_noise_has_colour_where_the_picture_has(grey: bool) -> None:
+    picture = np.full((64, 64, 3), 100, np.uint8)
+    if not grey:
+        picture[0, 0] = 1, 2, 3
+    found = noisy(picture, 4.0, np.random.default_rng(2)).astype(float) - picture
+    assert found.shape == picture.shape and abs(found.std() - 4) < 0.2
+    assert (found[..., 0] == found[..., 1]).all() == grey
+    assert (found[..., 1] == found[..., 2]).all() == grey

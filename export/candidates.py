@@ -1,15 +1,14 @@
 """Every scheme that a target can run, built, measured on VAL and held against the gate.
 
-Where full int8 fails, it is rescued before the next scheme has its turn: the layers whose int8
-error is largest are left in float, two, four, eight and sixteen of them, then the end of the
-network, whose layers are many, small and next to the verdict, and where the user allows it the
-model is fine-tuned under simulated quantisation.
+Where full int8 fails, it is rescued before the next scheme has its turn: each layer is tried in
+int8 alone, and those that change the score least for what they save stay in int8, so many that nine
+tenths of it are saved, then fewer down to a fifth, everything else in float. Where the user allows
+it the model is fine-tuned under simulated quantisation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,11 +18,11 @@ import numpy as np
 from export.convert import Converted, SavedModel, saved_model
 from export.cost import cost
 from export.fit_decision import Parts, fit_decision
-from export.mixed import ATTENTION, WEIGHTED, last_layers, operations, outputs, to_mixed
+from export.mixed import ATTENTION, WEIGHTED, operations, these_alone, to_mixed
 from export.papers import draft, facts_of, predictor_of, severity_of
 from export.parity import agreement, compare, why_not
-from export.ranges import find_ranges
-from export.sensitive import layer_errors
+from export.ranges import Ranges, find_ranges
+from export.sensitive import Layer, least_changing, score_changes
 from export.targets import SCHEMES, cost_on, latencies
 from export.temperature import fit_temperature
 from qc.bundle import Bundle
@@ -41,9 +40,8 @@ FineTune = Callable[[Progress], keras.Model]
 
 _MARGIN = 1.1
 """So much slower than the fastest may the scheme be that is taken for being the smaller one."""
-_RESCUE = (2, 4, 8, 16)
-_ENDS = (0.25, 0.4, 0.6)
-"""Shares of the operations, from the last one back."""
+_SHARES = (0.9, 0.7, 0.5, 0.35, 0.2)
+"""Of what the layers could save in int8."""
 _WORST = 5
 
 
@@ -94,7 +92,7 @@ class Trial:
     target: str
     tell: Callable[[int, int, str], None]
     quiet: bool = True
-    worst: list[tuple[str, float]] = field(default_factory=list)
+    worst: list[Layer] = field(default_factory=list)
     noise_agreement: float | None = None
     _done: int = 0
     _total: int = 0
@@ -104,9 +102,9 @@ class Trial:
     def run(self, schemes: Sequence[str], fine_tune: FineTune | None) -> list[Candidate]:
         """Try the schemes, and what rescues int8 where it fails.
 
-        Where int8 failed, `worst` then holds the layers that hurt it most. Where its verdicts
-        differ too often, `noise_agreement` is the share of the float model's own that stay, at the
-        same thresholds, under noise of one grey level.
+        Where int8 failed, `worst` then holds the layers that change the score most. Where its
+        verdicts differ too often, `noise_agreement` is the share of the float model's own that
+        stay, at the same thresholds, under noise of one grey level.
         """
         self._total = (len(schemes) + 1) * len(self.val) + 2 * len(self.calibration)
         self._begin("laying the graph out")
@@ -142,37 +140,23 @@ class Trial:
         self, saved: SavedModel, schemes: Sequence[str], failed: bool, fine_tune: FineTune | None
     ) -> Iterator[Candidate]:
         self._begin("mixed: converting")
-        exact = saved.convert("float32", columns=True).model
-        ranges = find_ranges(exact, self.calibration, self._calibrating("mixed: calibrating"))
-        kinds = operations(exact)
-        attends = not kinds.isdisjoint(ATTENTION[:1])
-        names: list[str] = []
-        if failed:
-            self._begin("int8: which layers hurt")
-            with suppress(QCError):  # it cannot be run: its row will say why
-                full = to_mixed(exact, ranges, quiet=self.quiet)
-                self.worst = layer_errors(exact, full.model, self.calibration)
-            names = [name for name, _ in self.worst if name not in outputs(exact)]
-            self.worst = self.worst[:_WORST]
-
-        def mixed(**left: Any) -> Candidate:
-            return self.try_one("mixed", lambda: to_mixed(exact, ranges, **left, quiet=self.quiet))
-
-        if "mixed" in schemes and failed and not self.worst:
-            yield mixed()
+        exact = saved.convert("float32", columns=False).model
         passed = False
-        if "mixed" in schemes and attends:
-            for kept in (ATTENTION, kinds - set(WEIGHTED)):
-                found = mixed(operations=kept)
+        if "mixed" in schemes and not operations(exact).isdisjoint(ATTENTION[:1]):
+            for found in self._without_attention(saved):
                 passed |= found.passes
                 yield found
-        if "mixed" in schemes and failed and not passed:
-            left = [names[:count] for count in _RESCUE if count < len(names)]
-            for layers in (*left, *(last_layers(exact, share) for share in _ENDS)):
-                found = mixed(operations=ATTENTION if attends else (), layers=layers)
-                yield found
-                if found.passes:
-                    break
+        wanted = not passed and tuple(schemes) == ("mixed",)
+        if not (failed or wanted):
+            return
+        ranges = find_ranges(exact, self.calibration, self._calibrating("mixed: calibrating"))
+        self._begin("int8: which layers hurt")
+        good = self.plan.classes.index(self.plan.recipe.data.good)
+        told = self._part(len(self.val))
+        layers = score_changes(exact, ranges, self.calibration, good, told, quiet=self.quiet)
+        self.worst = layers[:_WORST] if failed else []
+        if "mixed" in schemes and not passed:
+            yield from self._least_changing(exact, ranges, layers)
         if failed and fine_tune is not None:
             self._begin("int8-qat: fine-tuning")
             copy = fine_tune(self._part(4 * len(self.val)))
@@ -181,6 +165,30 @@ class Trial:
                     "int8-qat",
                     lambda: replace(tuned.convert("int8", self.calibration), scheme="int8-qat"),
                 )
+
+    def _without_attention(self, saved: SavedModel) -> Iterator[Candidate]:
+        """What is slow in int8 in float: the attention, then all that has no weights."""
+        exact = saved.convert("float32", columns=True).model
+        ranges = find_ranges(exact, self.calibration, self._calibrating("mixed: calibrating"))
+        for left in (ATTENTION, operations(exact) - set(WEIGHTED)):
+            yield self.try_one(
+                "mixed", lambda k=left: to_mixed(exact, ranges, operations=k, quiet=self.quiet)
+            )
+
+    def _least_changing(
+        self, exact: bytes, ranges: Ranges, layers: Sequence[Layer]
+    ) -> Iterator[Candidate]:
+        """Fewer and fewer layers in int8, until it passes."""
+        if not layers:  # the row says why
+            yield self.try_one("mixed", lambda: to_mixed(exact, ranges, quiet=self.quiet))
+        fewer = [tuple(least_changing(layers, share)) for share in _SHARES if layers]
+        for names in dict.fromkeys(fewer):
+            found = self.try_one(
+                "mixed", lambda n=names: these_alone(exact, ranges, n, quiet=self.quiet)
+            )
+            yield found
+            if found.passes:
+                return
 
     def try_one(self, scheme: str, build: Callable[[], Converted]) -> Candidate:
         """Build a candidate and measure it; what cannot be built or run says why in its row."""

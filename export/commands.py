@@ -62,7 +62,8 @@ def export(
             running.say(f"not {scheme_name(row)}: {row['why_not']}")
     for worst in found["worst_layers"]:
         running.say(
-            f"int8 adds an error of {worst['added_error']:.1%} in {worst['layer'].split(';')[0]}"
+            f"int8 in {worst['layer'].split(';')[0]} alone changes the log-odds of the score by "
+            f"{worst['score_change']:.3f}"
         )
     if found["noise_agreement"] is not None:
         running.say(

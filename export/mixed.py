@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from math import prod
 
-from export.bias_room import with_room
+from export.biases import with_room, without_shift
 from export.convert import Converted, checked, silence
+from export.cost import multiplying
 from export.ranges import Ranges
 from qc.errors import FaultError
 
@@ -22,29 +25,6 @@ ATTENTION = ("BATCH_MATMUL", "SOFTMAX")
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """What gains most from int8: everything else may be left in float."""
-
-
-def last_layers(model: bytes, share: float) -> list[str]:
-    """Output tensors of the last operations of a graph, so many of all.
-
-    What follows one of them is another of them, so also a layer that gives an output may be there.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    main = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
-    names = [main.tensors[i].name.decode() for o in main.operators for i in o.outputs]
-    return names[len(names) - round(share * len(names)) :]
-
-
-def outputs(model: bytes) -> list[str]:
-    """Names of the tensors that a graph gives.
-
-    The quantiser cannot leave one of these layers in float where what follows it is in int8.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    main = schema.ModelT.InitFromPackedBuf(model, 0).subgraphs[0]
-    return [main.tensors[i].name.decode() for i in main.outputs]
 
 
 def operations(model: bytes) -> set[str]:
@@ -56,12 +36,52 @@ def operations(model: bytes) -> set[str]:
     return {names[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in graph.operatorCodes}
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """A layer with weights.
+
+    Args:
+        name: of its output tensor.
+        macs: multiply-accumulate operations of a pass.
+        elements: numbers that it reads and writes, weights aside.
+    """
+
+    name: str
+    macs: int
+    elements: int
+
+
+def weighted(model: bytes) -> list[Weighted]:
+    """The layers of a float graph that have weights, in its order."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromPackedBuf(model, 0)
+    tensors = graph.subgraphs[0].tensors
+    found = []
+    for operator, macs in multiplying(graph):
+        read, weights = operator.inputs[:2]
+        if graph.buffers[tensors[weights].buffer].data is not None:
+            written = tensors[operator.outputs[0]]
+            elements = sum(prod(int(n) for n in t.shape) for t in (tensors[read], written))
+            found.append(Weighted(written.name.decode(), macs, elements))
+    return found
+
+
+def these_alone(
+    float_model: bytes, ranges: Ranges, layers: Collection[str], *, quiet: bool = True
+) -> Converted:
+    """Quantise these of the `weighted` layers to static int8, and nothing else; as `to_mixed`."""
+    kinds = operations(float_model) - set(WEIGHTED)
+    others = [layer.name for layer in weighted(float_model) if layer.name not in layers]
+    return to_mixed(float_model, ranges, operations=kinds, layers=others, quiet=quiet)
+
+
 def to_mixed(
     float_model: bytes,
     ranges: Ranges,
     *,
     operations: Iterable[str] = (),
-    layers: Iterable[str] = (),
+    layers: Collection[str] = (),
     quiet: bool = True,
 ) -> Converted:
     """Quantise a float model to static int8 but for what is named.
@@ -70,8 +90,8 @@ def to_mixed(
         float_model: a float32 flatbuffer.
         ranges: of its activations.
         operations: kinds of operations that stay in float.
-        layers: output tensors of the operations that stay in float; one of `outputs` only with all
-            that follows it.
+        layers: output tensors of the operations that stay in float. The quantiser cannot leave what
+            gives an output of the graph in float where what follows it is in int8.
         quiet: hide what the quantiser prints.
 
     Raises:
@@ -84,7 +104,7 @@ def to_mixed(
     untouched = "no_quantize"
     with silence(quiet), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a constant's place in `ranges` is empty
-        made = quantizer.Quantizer(with_room(float_model, ranges))
+        made = quantizer.Quantizer(without_shift(with_room(float_model, ranges), ranges, layers))
         made.add_static_config(".*", name.ALL_SUPPORTED, 8, 8)
         known = {kind.value for kind in name}
         for kind in sorted({"INPUT", "OUTPUT", *operations} & known):  # the others stay as they are
@@ -94,9 +114,10 @@ def to_mixed(
             made.update_quantization_recipe(
                 f"^{re.escape(layer)};$", name.ALL_SUPPORTED, algorithm_key=untouched
             )
-        try:
+        own = {key: {"min": r["min"], "max": r["max"]} for key, r in ranges.items()}
+        try:  # it writes into what it is given
             found = made.quantize(
-                ranges, enable_progress_report=False, enable_progress_bar=False
+                own, enable_progress_report=False, enable_progress_bar=False
             ).quantized_model
         except (ValueError, RuntimeError, KeyError, IndexError) as error:
             raise FaultError("the model cannot be quantised", found=error) from error

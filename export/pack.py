@@ -94,7 +94,9 @@ def export_run(
         "gate": "fail" if chosen is None else "pass",
         "chosen": None if chosen is None else chosen.row["scheme"],
         "candidates": [c.row for c in tried],
-        "worst_layers": [{"layer": n, "added_error": round(e, 4)} for n, e in trial.worst],
+        "worst_layers": [
+            {"layer": layer.name, "score_change": round(layer.change, 4)} for layer in trial.worst
+        ],
         "noise_agreement": trial.noise_agreement,
     }
     if chosen is None:

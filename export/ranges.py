@@ -1,4 +1,4 @@
-"""The range of every activation of a float graph: what static int8 rounds within.
+"""The range and the mean of every activation of a float graph: what static int8 rounds within.
 
 The least and the greatest value seen, read after a pass in which every tensor keeps its own memory.
 TensorFlow's own calibration reads the inputs of an operation after it ran, also where the output
@@ -17,22 +17,23 @@ from qc.errors import FaultError
 from training.pipeline import Progress
 
 Ranges = dict[str, dict[str, np.ndarray]]
-"""Tensor -> "min" and "max" of its values, of its own rank."""
+"""Tensor -> "min" and "max" of its values, of its own rank, and "mean" of each channel."""
 
 
-def interpreter(model: bytes) -> Any:
-    """LiteRT without XNNPACK, every tensor readable after a pass.
+def interpreter(model: bytes, *, fast: bool = False) -> Any:
+    """LiteRT without XNNPACK, every tensor readable after a pass; or fast, the outputs alone.
 
     Raises:
         FaultError: it cannot run the model.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    kernels = OpResolverType.AUTO if fast else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     made = Interpreter(
         model_content=model,
         num_threads=1,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=not fast,
+        experimental_op_resolver_type=kernels,
     )
     try:
         made.allocate_tensors()
@@ -71,8 +72,11 @@ def find_ranges(
         for detail in details:
             value = made.get_tensor(detail["index"])
             low, high = value.min(keepdims=True), value.max(keepdims=True)
-            kept = ranges.setdefault(detail["name"], {"min": low, "max": high})
+            wide = np.atleast_1d(value)
+            mean = wide.reshape(-1, wide.shape[-1]).mean(axis=0, dtype=np.float64)
+            kept = ranges.setdefault(detail["name"], {"min": low, "max": high, "mean": 0 * mean})
             kept["min"], kept["max"] = np.minimum(kept["min"], low), np.maximum(kept["max"], high)
+            kept["mean"] += mean / len(calibration)
         if progress is not None:
             progress(number, len(calibration))
     return ranges

@@ -9,6 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from qc.card_figures import scheme_name
 from qc.console import Command
 from qc.errors import GateError
 from qc.folders import refuse_unwritable
@@ -114,12 +115,6 @@ def _table(found: dict[str, Any]) -> Table:
             style="bold" if taken else None,
         )
     return table
-
-
-def scheme_name(row: dict[str, Any]) -> str:
-    """A candidate's scheme, with how much of it a mixed one leaves in float."""
-    left = len(row.get("left_float", ()))
-    return f"{row['scheme']} ({left} float)" if left else str(row["scheme"])
 
 
 def _number(value: float | None, form: str) -> str:

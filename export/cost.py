@@ -53,16 +53,25 @@ def cost(model: bytes) -> dict[str, float]:
     from ai_edge_litert import schema_py_generated as schema
 
     graph = schema.ModelT.InitFromPackedBuf(model, 0)
-    tensors = graph.subgraphs[0].tensors
+    main = graph.subgraphs[0]
+    tensors = main.tensors
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in graph.operatorCodes]
+    widened = {  # weights that are stored in float16
+        o.outputs[0]: o.inputs[0]
+        for o in main.operators
+        if codes[o.opcodeIndex] == schema.BuiltinOperator.DEQUANTIZE
+    }
     macs, stored = 0, set()
 
     def constant(index: int) -> bool:
-        data: Any = graph.buffers[tensors[index].buffer].data
-        return data is not None and len(data) > 0
+        buffer = graph.buffers[tensors[index].buffer]
+        behind: Any = buffer.offset > 1  # the flatbuffer, as litert-quantizer lays weights
+        return behind or (buffer.data is not None and len(buffer.data) > 0)
 
     for operator, count in multiplying(graph):
         macs += count
-        stored |= {i for i in operator.inputs[1:] if i >= 0 and constant(i)}
+        sources = (widened.get(i, i) for i in operator.inputs[1:] if i >= 0)
+        stored |= {i for i in sources if constant(i)}
     return {
         "parameters": sum(prod(int(n) for n in tensors[i].shape) for i in stored),
         "mmacs": round(macs / 1e6, 3),

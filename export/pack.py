@@ -147,6 +147,7 @@ def _seal(
         "val": measure(val, outputs, split="val", decision=decision, **named),
         "val_float": measure(val, exact, split="val", decision=decision, **named),
         "calibration": _calibration(val, outputs, decision.temperature, named),
+        "agreement": chosen.row["agreement"],
         "candidates": rows,
     }
     facts = facts_of(plan, converted, trial.target, trial.calibration_hash)

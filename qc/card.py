@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from qc.bundle import Bundle, open_bundle
-from qc.card_figures import Figures, figure_parts, percent
+from qc.card_figures import Figures, figure_parts, percent, scheme_name
 from qc.console import Command
 from qc.errors import BundleError, DataError, FaultError
 from qc.markdown import cell, code, grid, joined
@@ -328,7 +328,7 @@ def _candidate(row: dict[str, Any]) -> tuple[str, ...]:
     share = [row.get("agreement"), row.get("recall_drop")]
     area, size = row.get("auroc"), row.get("bytes")
     return (
-        cell(str(row.get("scheme", "unknown"))),
+        cell(scheme_name(row)),
         "" if size is None else str(size),
         *("" if value is None else percent(value) for value in share),
         "" if area is None else f"{area:.3f}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -165,3 +165,10 @@ def _with(found: Figures, key: str, form: str) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return UNKNOWN if value is None else format(value, form)
+
+
+def scheme_name(row: Mapping[str, Any]) -> str:
+    """A candidate's scheme, with how much of it a mixed one leaves in float."""
+    scheme = str(row.get("scheme", "unknown"))
+    left = len(row.get("left_float", ()))
+    return f"{scheme} ({left} float)" if left else scheme

@@ -327,6 +327,9 @@ def evaluation_lines(found: dict[str, Any]) -> list[str]:
             f"overkill   {with_interval(found['overkill'], found['overkill_ci'], '.1%')}",
             f"review     {found['review']:.1%}",
         ]
+        if found["float_agreement"] is not None:
+            share = with_interval(found["float_agreement"], found["float_agreement_ci"], ".1%")
+            lines.append(f"as float   {share} of the verdicts, at the same thresholds")
     else:
         lines.append("escape and overkill come with a bundle: a run has no thresholds")
     return [*lines, *_place_lines(found["localisation"]), *_map_lines(found["faithfulness"])]

@@ -216,7 +216,7 @@ class _Keeper(keras.callbacks.Callback):
         self.model.stop_training = self.exhausted
         try:
             if self.best == len(self.history) - 1:
-                _replace(self.plan.path / "model.keras", self._save_model)
+                _replace(self.plan.model_file, self._save_model)
             self._assign(raw)
             self._save_state()
         except OSError as error:

@@ -33,6 +33,8 @@ class Judged:
         overlay: evidence that is shown coldest and hottest.
         run: the model itself.
         randomise: the same with random weights by a seed; None where that cannot be done.
+        exact: gives what the float model that a bundle was made from says of these parts; None for
+            a run, and where that model is gone.
     """
 
     images: Images
@@ -45,6 +47,7 @@ class Judged:
     overlay: tuple[float, float]
     run: Run
     randomise: Callable[[int], Run | None]
+    exact: Callable[[], Outputs] | None = None
 
     @property
     def good_index(self) -> int:
@@ -97,6 +100,11 @@ class Judged:
     def verdicts(self) -> np.ndarray:
         """`(N,)` of words; without thresholds a model says OK or NG by its likeliest class."""
         return self.judge(self.outputs)
+
+    @cached_property
+    def as_float(self) -> np.ndarray | None:
+        """`(N,)` bool, where the float model has the same verdict at the same thresholds."""
+        return None if self.exact is None else self.judge(self.exact()) == self.verdicts
 
     def judge(self, outputs: Outputs) -> np.ndarray:
         """The same for other pictures of the same model."""

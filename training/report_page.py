@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qc.bundle import Bundle
+from qc.card_figures import scheme_name
 from training import plots, report_rows
 from training.audit import leakage_sentence
 from training.html import fill_page
@@ -253,9 +254,12 @@ def _quantised(report: Mapping[str, Any]) -> dict[str, Any] | None:
         "map_correlation",
         "why_not",
     )
-    tried = [{k: c.get(k) for k in wanted} for c in report.get("candidates", ())]
+    tried = [
+        {**{k: c.get(k) for k in wanted}, "scheme": scheme_name(c)}
+        for c in report.get("candidates", ())
+    ]
     tried = [c for c in tried if None not in [c[k] for k in wanted[:5]]]
-    return {"rows": rows, "candidates": tried}
+    return {"rows": rows, "candidates": tried, "agreement": report.get("agreement")}
 
 
 def _lists(judged: Judged, report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -302,7 +306,7 @@ def _provenance(plan: RunPlan, bundle: Bundle | None) -> dict[str, Any]:
         made = plan.facts()["versions"]
         facts = [
             ("run", plan.path.name),
-            ("SHA-256 of the model file", _sha256(plan.path / "model.keras")),
+            ("SHA-256 of the model file", _sha256(plan.model_file)),
             ("recipe hash", plan.recipe.digest()),
             ("split hash", plan.split_hash),
             ("weights hash", plan.weights_hash or "no pretrained weights"),

@@ -66,6 +66,11 @@ class RunPlan:
         """The geometry of the model's input."""
         return PreprocessSpec(size_hw=self.recipe.model.size_hw, colour=self.recipe.data.colour)
 
+    @property
+    def model_file(self) -> Path:
+        """Where the best epoch's model lies."""
+        return self.path / "model.keras"
+
     def of_split(self, split: str) -> list[Sample]:
         """The samples of one split."""
         return [s for s in self.samples if s.split == split]

@@ -14,9 +14,10 @@ from qc.bundle import Bundle
 from qc.console import Command
 from qc.decide import DecisionSpec
 from qc.errors import BundleError, FaultError
+from qc.metrics import share_interval
 from qc.replay import require_replay
 from training import devices
-from training.evaluate import measure, overlay_range, run_keras, run_predictor
+from training.evaluate import Outputs, measure, overlay_range, run_keras, run_predictor
 from training.faithfulness import faithfulness
 from training.fit import fit
 from training.judged import Judged, Run
@@ -73,7 +74,7 @@ def load_model(plan: RunPlan) -> keras.Model:
         for name in names(kind):
             resolve(kind, name)
     try:
-        return keras.models.load_model(plan.path / "model.keras", compile=False)
+        return keras.models.load_model(plan.model_file, compile=False)
     except (OSError, ValueError) as error:
         raise FaultError("the run's model cannot be read", where=plan.path, found=error) from error
 
@@ -140,6 +141,11 @@ def judge_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command) ->
     with running.step("sealed model") as tell:
         outputs = run_predictor(predictor, images.pixels, tell)
 
+    def exact() -> Outputs:
+        model = load_model(plan)
+        with running.step("float model") as tell:
+            return run_keras(model, images.pixels, tell)
+
     def randomise(seed: int) -> Run | None:
         model = random_flatbuffer(bundle.model, seed)
         return None if model is None else partial(run_predictor, make(replace(bundle, model=model)))
@@ -155,6 +161,7 @@ def judge_bundle(plan: RunPlan, bundle: Bundle, split: str, running: Command) ->
         (manifest.overlay.lo, manifest.overlay.hi),
         partial(run_predictor, predictor),
         randomise,
+        exact if plan.model_file.exists() else None,
     )
 
 
@@ -174,6 +181,11 @@ def figures_of(
     figures = measure(images, outputs, split=judged.split, task=judged.task, **named)
     if predictions is not None:
         write_predictions(predictions, images, outputs, several=judged.several, **named)
+    same = judged.as_float
+    figures |= {
+        "float_agreement": None if same is None else float(same.mean()),
+        "float_agreement_ci": None if same is None else share_interval(same, judged.groups),
+    }
     if not faithful:
         return {**figures, "faithfulness": None}
     with running.step("check the map") as tell:

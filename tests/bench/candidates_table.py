@@ -11,7 +11,7 @@ from typing import Any
 from accuracy import VARIANTS
 from accuracy_table import print_tables
 
-from export.commands import scheme_name
+from qc.card_figures import scheme_name
 
 Row = dict[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from program import Made, done, qc, refused
@@ -21,10 +22,25 @@ def test_the_report_of_a_bundle_is_the_same_twice(made: Made, tmp_path: Path) ->
     assert found["report"]["rates"]["escape"]["rate"] == found["escape"]
     assert found["report"]["calibration"]["after"] == found["calibration"]["ece"]
     assert len(found["report"]["robustness"]) == 6
+    low, high = found["float_agreement_ci"]
+    assert 0.5 < found["float_agreement"] <= 1 and low <= found["float_agreement"] <= high
     text = pages[0].decode()
     assert str(made.home) not in text  # no place of this machine
-    for words in ("Float against quantised", "not signed", "Where it comes from"):
+    share = f"{found['float_agreement']:.1%} of the bundle's verdicts are those of the float model"
+    for words in ("Float against quantised", share, "not signed", "Where it comes from"):
         assert words in text
+
+
+def test_a_bundle_whose_float_model_is_gone_is_judged_all_the_same(
+    made: Made, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(made.run, run)
+    (run / "model.keras").unlink()
+    ran = qc(*("evaluate", made.bundle, "--run", run, "--data", made.parts), "--no-faithfulness")
+    assert ran.code == 0 and "as float" not in ran.out + ran.err
+    ran = qc("evaluate", made.bundle, "--run", made.run, "--data", made.parts, "--no-faithfulness")
+    assert "of the verdicts, at the same thresholds" in ran.out + ran.err
 
 
 def test_a_run_and_its_bundle_compared(made: Made, tmp_path: Path) -> None:

@@ -172,6 +172,19 @@ def test_smaller_schemes_are_smaller(built: Any) -> None:
     assert size["float32"] > 1.6 * size["int8"]
 
 
+def test_every_scheme_stores_the_same_parameters(built: Any) -> None:
+    """Also in float16, which widens them first, and behind the flatbuffer."""
+    _, made, _ = built
+    stored = {scheme: cost(found.model)["parameters"] for scheme, found in made.items()}
+    plain = stored.pop("float32")
+    assert plain > 5_000
+    blocks = stored.pop("int8") - plain  # of the first convolution, which int8 lays out so
+    assert 0 < blocks < plain
+    own = stored.pop("mixed") - plain  # biases that layers share in float
+    assert 0 <= own < 0.01 * plain
+    assert stored == dict.fromkeys(stored, plain)
+
+
 def test_what_tflite_runtime_runs_wrongly_is_not_for_it(built: Any) -> None:
     _, made, _ = built
     for scheme, found in made.items():

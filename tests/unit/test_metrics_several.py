@@ -95,7 +95,7 @@ def test_the_map_of_the_likeliest_defect_is_held_to_the_mask_of_that_defect() ->
 
 
 def test_a_person_reads_what_accuracy_means() -> None:
-    found = _measured(_images()) | {"faithfulness": None}
+    found = _measured(_images()) | {"faithfulness": None, "float_agreement": None}
     text = "\n".join(evaluation_lines(found))
     assert "exactly the right defects" in text
     assert "mean AP    0.875 over the defects; lowest stain 0.750" in text

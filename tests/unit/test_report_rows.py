@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,15 @@ def test_noise_has_colour_where_the_picture_has(grey: bool) -> None:
     assert found.shape == picture.shape and abs(found.std() - 4) < 0.2
     assert (found[..., 0] == found[..., 1]).all() == grey
     assert (found[..., 1] == found[..., 2]).all() == grey
+
+
+def test_the_float_model_is_held_to_the_same_thresholds() -> None:
+    judged = judged_parts()
+    assert judged.as_float is None  # of a run there is no other
+    same = replace(judged, exact=lambda: judged.outputs)
+    assert same.as_float is not None and same.as_float.all()
+    moved = replace(judged.outputs, score=judged.outputs.score.copy())
+    moved.score[0] = [0.0, 1.0, 0.0, 0.0]  # a good part becomes NG
+    other = replace(judged, exact=lambda: moved).as_float
+    assert other is not None and other.tolist() == [judged.verdicts[0] == "NG", *[True] * 7]
+    assert judged.verdicts[0] != "NG"

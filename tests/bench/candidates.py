@@ -43,7 +43,7 @@ def find_run(out: Path, key: dict[str, Any], dealt: Dealt, elsewhere: list[Path]
 
 
 def export(out: Path, key: dict[str, Any], run: Path, dealt: Dealt) -> dict[str, Any]:
-    """Export a run; what `qc export` said, and what it was said of.
+    """Export a run; what `qc export` said, what it was said of, and what is taken on TEST.
 
     Where the gate fails, the table stands in the row all the same; where no table could be made,
     the error does.
@@ -62,6 +62,11 @@ def export(out: Path, key: dict[str, Any], run: Path, dealt: Dealt) -> dict[str,
         found = json.loads(error.stdout)
     with (run / "split.csv").open(newline="") as file:
         groups = [r["group"] or r["sample_id"] for r in csv.DictReader(file) if r["split"] == "val"]
+    test = {}
+    if found.get("bundle"):  # VAL chose the scheme: what it agrees on elsewhere is told beside it
+        said = qc("evaluate", found["bundle"], "--run", run, "--no-faithfulness")
+        test = {f"test_{k}": said[f"float_{k}"] for k in ("agreement", "agreement_ci")}
+        test["test_images"] = said["n"]
     kept = ("gate", "chosen", "candidates", "worst_layers", "noise_agreement", "error")
     return {
         **key,
@@ -70,6 +75,7 @@ def export(out: Path, key: dict[str, Any], run: Path, dealt: Dealt) -> dict[str,
         "cpu": processor(),
         "runtime": f"ai-edge-litert {version('ai-edge-litert')}",
         **{k: found[k] for k in kept if k in found},
+        **test,
     }
 
 

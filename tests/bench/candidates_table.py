@@ -18,7 +18,10 @@ Row = dict[str, Any]
 BARS = {"compact_transformer": 0.7}
 """Backbone -> share of float32's latency on the CPU that the taken scheme may have; else BAR."""
 BAR = 0.8
-_CHOSEN = ("set, variant", "taken", "ms", "of float32", "allowed", "kB", "of float32", "agreement")
+_CHOSEN = (
+    *("set, variant", "taken", "ms", "of float32", "allowed", "kB", "of float32"),
+    *("agreement on VAL", "on TEST"),
+)
 _SIZES = ("set, variant", "images", "AUROC", "AUROC float", "agreement", "recall drop", "maps")
 _COLUMNS = ("scheme", "kB", "ms", "AUROC", "agreement", "recall drop", "overkill rise", "maps")
 
@@ -72,6 +75,7 @@ def chosen(row: Row) -> list[str]:
         _number(found["bytes"] / 1024, ".0f"),
         _number(small, ".2f"),
         _with_interval(found, "agreement"),
+        _with_interval(row, "test_agreement") if "test_agreement" in row else "-",
     ]
 
 

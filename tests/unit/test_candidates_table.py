@@ -83,7 +83,10 @@ def test_what_was_taken_is_set_against_float32(
 ) -> None:
     (line,) = _lines(table, [_row(_passing(ms), variant=variant)], f"| magnetic_tile, {variant} |")
     ours = f"| mixed (2 float) | {ms:.2f} | {verdict} | 2 | 0.50 | 99.5% [98.0%, 100.0%] |"
-    assert line == f"| magnetic_tile, {variant} {ours}"
+    assert line == f"| magnetic_tile, {variant} {ours} - |"
+    row = _row(_passing(ms), variant=variant, test_agreement=0.981, test_agreement_ci=[0.97, 1.0])
+    (line,) = _lines(table, [row], f"| magnetic_tile, {variant} |")
+    assert line == f"| magnetic_tile, {variant} {ours} 98.1% [97.0%, 100.0%] |"
 
 
 def test_every_candidate_is_there_with_the_reason(table: Any) -> None:
@@ -106,7 +109,7 @@ def test_a_row_where_nothing_passed_or_could_be_built_is_shown_as_it_is(table: A
     broken |= dict.fromkeys(("bytes", "agreement", "auroc", "recall_drop"))
     del broken["overkill_rise"], broken["map_correlation"], broken["agreement_ci"]
     failed = _row([broken], gate="fail")
-    assert "| magnetic_tile, cnn-cbam | none | - | - | - | - | - | - |" in list(
+    assert "| magnetic_tile, cnn-cbam | none | - | - | - | - | - | - | - |" in list(
         table.lines([failed])
     )
     assert _lines(table, [failed], "| int8 |") == [

@@ -65,8 +65,9 @@ def cost(model: bytes) -> dict[str, float]:
 
     def constant(index: int) -> bool:
         buffer = graph.buffers[tensors[index].buffer]
-        behind: Any = buffer.offset > 1  # the flatbuffer, as litert-quantizer lays weights
-        return behind or (buffer.data is not None and len(buffer.data) > 0)
+        if buffer.offset > 1:  # litert-quantizer lays weights behind the flatbuffer
+            return True
+        return buffer.data is not None and len(buffer.data) > 0
 
     for operator, count in multiplying(graph):
         macs += count

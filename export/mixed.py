@@ -57,10 +57,13 @@ def weighted(model: bytes) -> list[Weighted]:
 
     graph = schema.ModelT.InitFromPackedBuf(model, 0)
     tensors = graph.subgraphs[0].tensors
+    kinds = {getattr(schema.BuiltinOperator, kind) for kind in WEIGHTED}
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in graph.operatorCodes]
     found = []
     for operator, macs in multiplying(graph):
         read, weights = operator.inputs[:2]
-        if graph.buffers[tensors[weights].buffer].data is not None:
+        constant = graph.buffers[tensors[weights].buffer].data is not None
+        if constant and codes[operator.opcodeIndex] in kinds:
             written = tensors[operator.outputs[0]]
             elements = sum(prod(int(n) for n in t.shape) for t in (tensors[read], written))
             found.append(Weighted(written.name.decode(), macs, elements))
@@ -89,7 +92,7 @@ def to_mixed(
     Args:
         float_model: a float32 flatbuffer.
         ranges: of its activations.
-        operations: kinds of operations that stay in float.
+        operations: kinds of operations that stay in float, none of `WEIGHTED`.
         layers: output tensors of the operations that stay in float. The quantiser cannot leave what
             gives an output of the graph in float where what follows it is in int8.
         quiet: hide what the quantiser prints.

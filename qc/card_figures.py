@@ -170,5 +170,5 @@ def _number(value: float | None, form: str) -> str:
 def scheme_name(row: Mapping[str, Any]) -> str:
     """A candidate's scheme, with how much of it a mixed one leaves in float."""
     scheme = str(row.get("scheme", "unknown"))
-    left = len(row.get("left_float", ()))
+    left = len(row.get("left_float") or ())
     return f"{scheme} ({left} float)" if left else scheme

@@ -22,6 +22,7 @@ import numpy as np
 
 from qc.errors import DataError
 from qc.recipe import AugmentTable
+from training.augment import TURNS, warped
 from training.images import Images, class_weights
 
 LARGEST = 1 / 8
@@ -107,13 +108,13 @@ def _mirrored(
     pixels: np.ndarray, mask: np.ndarray, table: AugmentTable, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     if table.flip_horizontal and rng.random() < 0.5:
-        pixels, mask = pixels[:, ::-1], mask[:, ::-1]
+        pixels, mask = cv2.flip(pixels, 1), cv2.flip(mask, 1)
     if table.flip_vertical and rng.random() < 0.5:
-        pixels, mask = pixels[::-1], mask[::-1]
-    if table.quarter_turns:
-        quarters = int(rng.integers(4))
-        pixels, mask = np.rot90(pixels, quarters), np.rot90(mask, quarters)
-    return np.ascontiguousarray(pixels), np.ascontiguousarray(mask)
+        pixels, mask = cv2.flip(pixels, 0), cv2.flip(mask, 0)
+    quarters = int(rng.integers(4)) if table.quarter_turns else 0
+    if quarters:
+        pixels, mask = (cv2.rotate(picture, TURNS[quarters]) for picture in (pixels, mask))
+    return np.ascontiguousarray(np.atleast_3d(pixels)), np.ascontiguousarray(mask)
 
 
 def _turned(
@@ -130,8 +131,9 @@ def _turned(
     where = cv2.warpAffine(mask, turn, size, flags=cv2.INTER_NEAREST)
     if _border(where, rim).any() or not where.any():
         return pixels, mask
-    turned = cv2.warpAffine(pixels, turn, size, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(turned), np.asarray(where)
+    mirrored = cv2.BORDER_REFLECT_101
+    turned = warped(pixels, turn, size, border=mirrored, flags=cv2.INTER_LINEAR)
+    return turned, np.asarray(where)
 
 
 def _border(mask: np.ndarray, rim: int) -> np.ndarray:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from training.steps import load_model
-print(load_model(SimpleNamespace(path=Path(sys.argv[1]))).count_params())
+print(load_model(SimpleNamespace(model_file=Path(sys.argv[1]) / "model.keras")).count_params())
 """
 
 

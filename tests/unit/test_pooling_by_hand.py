@@ -212,7 +212,7 @@ from training.steps import load_model
 
 folder = Path(sys.argv[1])
 for path in sorted(folder.iterdir()):
-    model = load_model(SimpleNamespace(path=path))
+    model = load_model(SimpleNamespace(model_file=path / "model.keras"))
     found = model.predict_on_batch(np.load(path / "given.npy"))
     np.savez(path / "found.npz", **found)
 """

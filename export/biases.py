@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from export.cost import kinds
 from export.ranges import Ranges, packed
 
 _MOST = 2.0**30
@@ -117,11 +118,10 @@ def _layers(graph: Any, ranges: Ranges) -> Iterator[_Layer]:
         schema.BuiltinOperator.FULLY_CONNECTED: 0,
         schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
     }
-    main = graph.subgraphs[0]
+    main, codes = graph.subgraphs[0], kinds(graph)
     uses = Counter(main.tensors[i].buffer for o in main.operators for i in o.inputs if i >= 0)
     for operator in main.operators:
-        code = graph.operatorCodes[operator.opcodeIndex]
-        axis = axes.get(max(code.builtinCode, code.deprecatedBuiltinCode))
+        axis = axes.get(codes[operator.opcodeIndex])
         if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
             continue
         image, weight, bias = (main.tensors[i] for i in operator.inputs[:3])

@@ -7,6 +7,11 @@ from math import prod
 from typing import Any
 
 
+def kinds(graph: Any) -> list[int]:
+    """The built-in operation that each operator code of a `ModelT` stands for."""
+    return [max(c.builtinCode, c.deprecatedBuiltinCode) for c in graph.operatorCodes]
+
+
 def multiplying(graph: Any) -> Iterator[tuple[Any, int]]:
     """The operators of a graph that multiply, each with its multiply-accumulate operations.
 
@@ -18,8 +23,7 @@ def multiplying(graph: Any) -> Iterator[tuple[Any, int]]:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    kind = schema.BuiltinOperator
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in graph.operatorCodes]
+    kind, codes = schema.BuiltinOperator, kinds(graph)
     main = graph.subgraphs[0]
 
     def shape(index: int) -> list[int]:
@@ -55,7 +59,7 @@ def cost(model: bytes) -> dict[str, float]:
     graph = schema.ModelT.InitFromPackedBuf(model, 0)
     main = graph.subgraphs[0]
     tensors = main.tensors
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in graph.operatorCodes]
+    codes = kinds(graph)
     widened = {  # weights that are stored in float16
         o.outputs[0]: o.inputs[0]
         for o in main.operators

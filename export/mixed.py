@@ -16,7 +16,7 @@ from math import prod
 
 from export.biases import with_room, without_shift
 from export.convert import Converted, checked, silence
-from export.cost import multiplying
+from export.cost import kinds, multiplying
 from export.ranges import Ranges
 from qc.errors import FaultError
 
@@ -32,8 +32,7 @@ def operations(model: bytes) -> set[str]:
     from ai_edge_litert import schema_py_generated as schema
 
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
-    graph = schema.ModelT.InitFromPackedBuf(model, 0)
-    return {names[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in graph.operatorCodes}
+    return {names[kind] for kind in kinds(schema.ModelT.InitFromPackedBuf(model, 0))}
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,13 @@ def weighted(model: bytes) -> list[Weighted]:
 
     graph = schema.ModelT.InitFromPackedBuf(model, 0)
     tensors = graph.subgraphs[0].tensors
-    kinds = {getattr(schema.BuiltinOperator, kind) for kind in WEIGHTED}
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in graph.operatorCodes]
+    wanted = {getattr(schema.BuiltinOperator, kind) for kind in WEIGHTED}
+    codes = kinds(graph)
     found = []
     for operator, macs in multiplying(graph):
         read, weights = operator.inputs[:2]
         constant = graph.buffers[tensors[weights].buffer].data is not None
-        if constant and codes[operator.opcodeIndex] in kinds:
+        if constant and codes[operator.opcodeIndex] in wanted:
             written = tensors[operator.outputs[0]]
             elements = sum(prod(int(n) for n in t.shape) for t in (tensors[read], written))
             found.append(Weighted(written.name.decode(), macs, elements))
@@ -74,9 +73,9 @@ def these_alone(
     float_model: bytes, ranges: Ranges, layers: Collection[str], *, quiet: bool = True
 ) -> Converted:
     """Quantise these of the `weighted` layers to static int8, and nothing else; as `to_mixed`."""
-    kinds = operations(float_model) - set(WEIGHTED)
+    rest = operations(float_model) - set(WEIGHTED)
     others = [layer.name for layer in weighted(float_model) if layer.name not in layers]
-    return to_mixed(float_model, ranges, operations=kinds, layers=others, quiet=quiet)
+    return to_mixed(float_model, ranges, operations=rest, layers=others, quiet=quiet)
 
 
 def to_mixed(

@@ -284,11 +284,8 @@ def test_the_layer_that_was_spoilt_is_found() -> None:
         told.append((done, total))
 
     before, after = (
-        {
-            w.name: w.change
-            for w in score_changes(exact, r, PICTURES, 0, lambda *at: told.append(at))
-        }
-        for r in (ranges, wide)
+        {w.name: w.change for w in score_changes(exact, found, PICTURES, 0, tell)}
+        for found in (ranges, wide)
     )
     touched = {layer for layer in after if after[layer] != before[layer]}
     assert name in touched and len(touched) <= 2, "the layer, and the one that reads it"

@@ -144,7 +144,6 @@ def _hush() -> None:
     import logging
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     warnings.filterwarnings("ignore")
     for name in ("tensorflow", "absl", "keras", "h5py"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

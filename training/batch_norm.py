@@ -7,21 +7,12 @@ What is computed is the same up to rounding; inference, and so the exported grap
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import keras
 from keras import ops
 
-
-@cache
-def _kernel() -> Any:
-    """TensorFlow's fused kernel, or None: another backend, or a GPU, where nobody measured it."""
-    if keras.backend.backend() != "tensorflow":
-        return None
-    import tensorflow as tf
-
-    return None if tf.config.list_physical_devices("GPU") else tf.compat.v1.nn.fused_batch_norm
+from training.backend import cpu_tensorflow
 
 
 @keras.saving.register_keras_serializable(package="qc")
@@ -35,11 +26,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """`(B, H, W, C)` to the same shape; other shapes and frozen layers take Keras' own way."""
         live = training and self.trainable and len(inputs.shape) == 4 and mask is None
-        fused = _kernel() if live and self.scale and self.center else None
-        if fused is None or self.synchronized or self.renorm or self.axis not in (-1, 3):
+        tf = cpu_tensorflow() if live and self.scale and self.center else None
+        if tf is None or self.synchronized or self.renorm or self.axis not in (-1, 3):
             return super().call(inputs, training=training, mask=mask)
         features = ops.cast(inputs, "float32")
-        found, mean, variance = fused(
+        found, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             features,
             ops.convert_to_tensor(self.gamma),
             ops.convert_to_tensor(self.beta),

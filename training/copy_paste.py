@@ -22,7 +22,7 @@ import numpy as np
 
 from qc.errors import DataError
 from qc.recipe import AugmentTable
-from training.augment import TURNS, warped
+from training.augment_ways import TURNS, warped
 from training.images import Images, class_weights
 
 LARGEST = 1 / 8

@@ -1,20 +1,26 @@
 """The optimiser of a recipe: AdamW or SGD, warm-up and cosine, slower where weights are pretrained.
 
 It also keeps the running average of the weights, in the graph of the step: fetching them to average
-them outside took a tenth of a small network's step. Loshchilov and Hutter, "Decoupled weight decay
-regularization", ICLR 2019, and "SGDR", ICLR 2017; Howard and Ruder, "Universal language model
-fine-tuning", ACL 2018, for rates that differ by layer. The rate does not slow weight decay down.
+them outside took a tenth of a small network's step. A small network has many small variables, so
+what is done for each of them counts: gradients are clipped together, and Adam is one kernel of
+TensorFlow where it trains on a CPU, not a dozen operations.
+
+Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, and "SGDR", ICLR 2017;
+Howard and Ruder, "Universal language model fine-tuning", ACL 2018, for rates that differ by layer.
+The rate does not slow weight decay down.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from qc.recipe import TrainTable
+from training.backend import cpu_tensorflow
 
 _NEW = re.compile(r"^(neck|pyramid|head|dropout)|_attention(/|$)")
 """Paths of variables that no pretrained file brings, by the names that the backbones give."""
@@ -30,13 +36,20 @@ class _Averaging:
 
     Args:
         pretrained_rate: multiplier of the learning rate.
+        clip_norm: longest gradient of a variable; 0: any.
         average: momentum of the running average; less of it in the first steps, so that the
             average soon forgets where the weights began.
     """
 
-    def __init__(self, pretrained_rate: float = 1.0, average: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        pretrained_rate: float = 1.0,
+        clip_norm: float = 0.0,
+        average: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.pretrained_rate, self.average = pretrained_rate, average
+        self.pretrained_rate, self.clip_norm, self.average = pretrained_rate, clip_norm, average
 
     def build(self, variables: list[Any]) -> None:
         super().build(variables)  # type: ignore[misc]
@@ -47,6 +60,8 @@ class _Averaging:
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """One step, and the average of what it leads to, within the weights' constraints."""
+        if self.clip_norm:
+            grads = clipped(grads, self.clip_norm)
         super().apply(grads, trainable_variables)  # type: ignore[misc]
         if not self.average:
             return
@@ -66,12 +81,52 @@ class _Averaging:
         return {
             **super().get_config(),  # type: ignore[misc]
             "pretrained_rate": self.pretrained_rate,
+            "clip_norm": self.clip_norm,
             "average": self.average,
         }
 
 
+def clipped(grads: Sequence[Any], longest: float) -> list[Any]:
+    """Gradients of which none is longer, each scaled as a whole.
+
+    What Keras' `clipnorm` gives, which takes ten operations for each of them.
+
+    Args:
+        grads: a gradient for each variable, or None.
+        longest: Euclidean norm of a gradient.
+    """
+    found = [g for g in grads if g is not None]
+    norms = ops.sqrt(ops.stack([ops.sum(ops.square(ops.cast(g, "float32"))) for g in found]))
+    shares = iter(ops.unstack(longest / ops.maximum(norms, longest), len(found)))
+    return [None if g is None else g * ops.cast(next(shares), g.dtype) for g in grads]
+
+
+class _KernelAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """Keras' AdamW; the step of a variable is one kernel where TensorFlow trains on a CPU."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        tf = cpu_tensorflow()
+        if tf is None or not isinstance(gradient, tf.Tensor) or variable.dtype != tf.float32:
+            return super().update_step(gradient, variable, learning_rate)
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+        return None
+
+
 @keras.saving.register_keras_serializable(package="qc")
-class SlowerAdamW(_Averaging, keras.optimizers.AdamW):
+class SlowerAdamW(_Averaging, _KernelAdamW):
     """AdamW with a rate of its own for pretrained variables."""
 
 
@@ -102,7 +157,7 @@ def make_optimiser(
     given: dict[str, Any] = {
         "learning_rate": rate,
         "weight_decay": table.weight_decay,
-        "clipnorm": table.clip_norm or None,
+        "clip_norm": table.clip_norm,
         "pretrained_rate": table.pretrained_rate if pretrained else 1.0,
         "average": table.average,
     }

@@ -76,7 +76,9 @@ class Variants:
             image, mask, labels = pasted.image, pasted.mask, images.classes_of(pasted.source)
         changed = self._augmentation()(image, mask, seed, known=known)
         source = None if pasted is None else pasted.source
-        drawn = np.broadcast_to(changed.image, images.pixels[index].shape)
+        drawn = changed.image
+        if self._channels == 1:
+            drawn = np.broadcast_to(drawn, images.pixels[index].shape)
         return Variant(drawn, changed.mask, labels, known, source, changed.applied)
 
     def _pasted(

@@ -2,8 +2,8 @@
 
     python peers_training.py qc|plain RECIPE RUNS      (one side, until it is ended)
 
-The same model, losses, optimiser, batch size and images. Plain training has its pictures and
-targets as float tensors in memory, no augmentation and no callback; its steps are not held to
+The same model, losses, batch size and images. Plain training has its pictures and targets as float
+tensors in memory, Keras' AdamW, no augmentation and no callback; its steps are not held to
 repeatable results, as those of `qc train` are. Both sides train on, and only one of them runs at a
 time: the other's process is stopped, so it makes no batch ahead. What counts is from the end of one
 step to the end of another of the same epoch: judging VAL and saving at its end do not.
@@ -40,6 +40,7 @@ CASES: tuple[tuple[str, int, str, dict[str, Any]], ...] = (
     ("mobilenet_v2", 224, "every kind", EVERYTHING),
     ("mobilenet_v2", 224, "as usual", {}),
     ("cnn", 128, "every kind", EVERYTHING),
+    ("cnn", 128, "as usual", {}),
 )
 
 Stamp = tuple[int, float]
@@ -134,7 +135,7 @@ class Trainer:
 
 def measure(out: Path, key: dict[str, Any], augment: dict[str, Any], rounds: int) -> dict[str, Any]:
     """Both sides of one case, in turns."""
-    parts = draw(out / "training", lots=30, parts_per_lot=40)
+    parts = draw(out / "training", lots=60, parts_per_lot=40)
     name = f"{key['model']}-{key['augment']}".replace("_", "-").replace(" ", "-")
     file = out / "training" / f"{name}.toml"
     train = {"epochs": 1000, "batch_size": BATCH, "learning_rate": 1e-4, "augment": augment}
@@ -231,7 +232,6 @@ def train_plain(file: Path, runs: Path) -> None:
 
     from training.losses import MapLoss, score_loss
     from training.model import build_model
-    from training.optimise import make_optimiser
     from training.pipeline import load_images, map_target
     from training.run import plan_run
 
@@ -250,9 +250,9 @@ def train_plain(file: Path, runs: Path) -> None:
     }
     batches = tf.data.Dataset.from_tensor_slices((images.pixels.astype(np.float32), targets))
     batches = batches.cache().shuffle(len(maps)).batch(table.batch_size, drop_remainder=True)
-    steps = len(maps) // table.batch_size
+    rate = table.learning_rate  # without qc's warm-up, cosine and running average
     model.compile(
-        make_optimiser(table.model_copy(update={"average": 0.0}), steps, False),
+        keras.optimizers.AdamW(rate, table.weight_decay, clipnorm=table.clip_norm),
         loss={"score": score_loss(plan.recipe.model.task, 0.0), "attention": MapLoss()},
         loss_weights={"score": 1.0, "attention": table.mask_weight},
     )

@@ -8,9 +8,11 @@ import albumentations as A
 import cv2
 import numpy as np
 import pytest
+from albumentations.augmentations.blur.functional import create_motion_kernel
 from still import EVERYTHING, STILL
 
-from training.augment import Affine, Augmentation, Defocus, QuarterTurn, SensorNoise
+from training.augment import Augmentation
+from training.augment_ways import Affine, Defocus, MotionBlur, QuarterTurn, SensorNoise
 
 
 def _grey() -> np.ndarray:
@@ -60,6 +62,10 @@ def test_a_quarter_turn_is_the_library_s(channels: int, factor: int) -> None:
     image[0, 0] = 255
     found, wanted = QuarterTurn().apply(image, factor), np.rot90(image, factor)
     np.testing.assert_array_equal(found, wanted)
+    masks = np.concatenate([image, image[::-1]], axis=2)
+    for mask in (masks[..., 0], masks):
+        turned = QuarterTurn().apply_to_mask(mask, factor)
+        np.testing.assert_array_equal(turned, np.rot90(mask, factor))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -73,14 +79,39 @@ def test_a_move_is_the_library_s(channels: int) -> None:
     moves = [
         made(**given, border_mode=cv2.BORDER_REFLECT_101, p=1.0) for made in (Affine, A.Affine)
     ]
+    masks = np.where(np.arange(6) == np.arange(64)[:, None] // 10, 255, 0)[None].repeat(40, axis=0)
     for seed in range(20):
+        mask = np.ascontiguousarray(masks[..., 0] if seed % 2 else masks, np.uint8)
         for move in moves:
             move.set_random_seed(seed)
-        ours, theirs = (move(image=image)["image"] for move in moves)
-        np.testing.assert_array_equal(ours, theirs)
-        assert ours.shape == image.shape and not np.array_equal(ours, image)
+        ours, theirs = (move(image=image, mask=mask) for move in moves)
+        for key, before in {"image": image, "mask": mask}.items():
+            np.testing.assert_array_equal(ours[key], theirs[key])
+            assert ours[key].shape == before.shape and not np.array_equal(ours[key], before)
     still = Affine().apply(image, np.eye(3), (40, 64))
     np.testing.assert_array_equal(still, image)
+
+
+@pytest.mark.parametrize("size", [3, 5, 9, 31])
+def test_the_kernel_of_a_motion_is_the_library_s(size: int) -> None:
+    motion = MotionBlur((size, size))
+    for seed in range(40):
+        motion.set_random_seed(seed)
+        kernel = motion.get_params()["kernel"]
+        motion.set_random_seed(seed)
+        motion.py_random.randrange(size, size + 1, 2)
+        angle = motion.py_random.uniform(0, 360)
+        wanted = create_motion_kernel(size, angle, 0.0, False, motion.py_random)
+        np.testing.assert_allclose(kernel, wanted / wanted.sum(), rtol=1e-6)
+        np.testing.assert_array_equal(kernel > 0, (kernel > 0)[::-1, ::-1])  # to both sides alike
+
+
+def test_a_motion_is_as_long_as_it_may_be_and_always_odd() -> None:
+    motion = MotionBlur((3, 9))
+    motion.set_random_seed(0)
+    assert {motion.get_params()["kernel"].shape for _ in range(60)} == {
+        (n, n) for n in (3, 5, 7, 9)
+    }
 
 
 @pytest.mark.parametrize("shape", [(200, 240, 1), (200, 240, 3)])

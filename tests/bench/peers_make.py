@@ -55,13 +55,15 @@ IMAGES = 8
 
 
 def draw(out: Path, lots: int = 10, parts_per_lot: int = 20) -> Path:
-    """Drawn parts at 256 pixels, and beside them a split by lot."""
+    """Drawn parts at 256 pixels, and beside them a split by lot; those that lie there are kept."""
     from training.datasets.drawn import draw_dataset
 
+    out = out / f"{lots}-lots"
     parts = out / "parts"
     if not parts.is_dir():
         partial = out / "parts-partial"
         shutil.rmtree(partial, ignore_errors=True)
+        out.mkdir(parents=True, exist_ok=True)
         draw_dataset(partial, seed=SEED, lots=lots, parts_per_lot=parts_per_lot)
         lines = (partial / "groups.csv").read_text().splitlines()[1:]
         rows = (line.split(",") for line in lines)

@@ -32,7 +32,7 @@ def is_pretrained(path: str) -> bool:
 
 
 class _Averaging:
-    """Multiplies the learning rate of pretrained variables, and averages all that learn.
+    """Clips gradients, slows pretrained variables down, and averages all that learn.
 
     Args:
         pretrained_rate: multiplier of the learning rate.
@@ -89,25 +89,30 @@ class _Averaging:
 def clipped(grads: Sequence[Any], longest: float) -> list[Any]:
     """Gradients of which none is longer, each scaled as a whole.
 
-    What Keras' `clipnorm` gives, which takes ten operations for each of them.
+    What Keras' `clipnorm` gives, which takes ten operations for each of them. A gradient of rows
+    that were looked up, such as of a table of places, is summed over its rows first: its length is
+    that of the sum.
 
     Args:
         grads: a gradient for each variable, or None.
         longest: Euclidean norm of a gradient.
     """
-    found = [g for g in grads if g is not None]
-    norms = ops.sqrt(ops.stack([ops.sum(ops.square(ops.cast(g, "float32"))) for g in found]))
+    # TensorFlow's of rows is an object of its own, which any reshape sums up
+    whole = [None if g is None else ops.reshape(g, g.shape) for g in grads]
+    found = [ops.cast(g, "float32") for g in whole if g is not None]
+    norms = ops.sqrt(ops.stack([ops.sum(ops.square(g)) for g in found]))
     shares = iter(ops.unstack(longest / ops.maximum(norms, longest), len(found)))
-    return [None if g is None else g * ops.cast(next(shares), g.dtype) for g in grads]
+    return [None if g is None else g * ops.cast(next(shares), g.dtype) for g in whole]
 
 
-class _KernelAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+class _KernelAdamW(keras.optimizers.AdamW):
     """Keras' AdamW; the step of a variable is one kernel where TensorFlow trains on a CPU."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         tf = cpu_tensorflow()
         if tf is None or not isinstance(gradient, tf.Tensor) or variable.dtype != tf.float32:
-            return super().update_step(gradient, variable, learning_rate)
+            super().update_step(gradient, variable, learning_rate)
+            return
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
@@ -122,7 +127,6 @@ class _KernelAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
             epsilon=self.epsilon,
             grad=gradient,
         )
-        return None
 
 
 @keras.saving.register_keras_serializable(package="qc")

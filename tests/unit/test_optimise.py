@@ -94,6 +94,14 @@ def test_each_gradient_is_clipped_by_its_own_length() -> None:
     np.testing.assert_array_equal(found[3], np.zeros(3))
 
 
+def test_a_gradient_of_rows_is_as_long_as_their_sum() -> None:
+    """Of a table whose second row was looked up twice."""
+    values = tf.constant([[3.0, 0.0], [3.0, 0.0], [0.0, 8.0]])
+    rows = tf.IndexedSlices(values, tf.constant([1, 1, 2]), tf.constant([4, 2]))
+    (found,) = clipped([rows], 5.0)
+    np.testing.assert_allclose(found, [[0, 0], [3, 0], [0, 4], [0, 0]], rtol=1e-6)
+
+
 def test_zero_clips_nothing() -> None:
     free, held = _walk(_ours(clip_norm=0.0)), _walk(_ours())
     assert not np.allclose(free[2], held[2])

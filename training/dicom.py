@@ -27,7 +27,6 @@ import atexit
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +37,9 @@ import numpy as np
 
 from qc import imageio
 from qc.console import need
-from qc.errors import DataError, FaultError
+from qc.errors import DataError
 from qc.types import Image
+from training.python_process import start_python
 
 VOI = "voi"
 """The default window: the file's own."""
@@ -178,24 +178,8 @@ class _Process:
         """The process; a fork of this one may not share it."""
         if self._process is not None and self._owner == os.getpid():
             return self._process
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-            )
-        except OSError as error:
-            raise FaultError(
-                f"the process that reads DICOM files cannot be started ({error.strerror})"
-            ) from error
+        purpose = "reads DICOM files"
+        self._process = start_python(_START, purpose, stderr=subprocess.DEVNULL)
         self._owner = os.getpid()
         return self._process
 

@@ -24,6 +24,7 @@ from training import devices
 from training.curves import draw_curves, log_scalars
 from training.evaluate import quick_figures, run_keras
 from training.losses import MapLoss, score_loss
+from training.makers import worthwhile_processes
 from training.optimise import averages, make_optimiser
 from training.pipeline import Batches, Images
 from training.run import RunPlan
@@ -85,6 +86,7 @@ def fit(
         seed=plan.recipe.seed,
         epoch=first,
         mixup=table.mixup,
+        processes=worthwhile_processes((table.epochs - first) * len(train), devices.gpu_count()),
     )
     keeper.steps = len(batches)
     with devices.scope(strategy):
@@ -100,14 +102,17 @@ def fit(
         if first:
             keeper.put_back(model)
     if first < table.epochs and not keeper.exhausted:
-        model.fit(
-            batches,
-            epochs=table.epochs,
-            initial_epoch=first,
-            shuffle=False,  # the batches are drawn already; Keras would draw from the process
-            verbose=0,
-            callbacks=[keeper],
-        )
+        try:
+            model.fit(
+                batches,
+                epochs=table.epochs,
+                initial_epoch=first,
+                shuffle=False,  # the batches are drawn already; Keras would draw from the process
+                verbose=0,
+                callbacks=[keeper],
+            )
+        finally:
+            batches.close()
     for file in plan.path.glob("*checkpoint*"):
         file.unlink()
     best = keeper.history[keeper.best]

@@ -88,6 +88,8 @@ def load_images(
     good: str,
     spec: PreprocessSpec,
     progress: Progress | None = None,
+    *,
+    empty: Callable[..., np.ndarray] = np.empty,
 ) -> Images:
     """Decode and preprocess samples.
 
@@ -97,6 +99,7 @@ def load_images(
         good: the class of good parts.
         spec: the geometry.
         progress: told of samples done.
+        empty: makes the arrays of the pictures, of a shape and a type.
 
     Raises:
         DataError: an image or mask is not readable.
@@ -105,8 +108,8 @@ def load_images(
     indices = [tuple(sorted({names.index(label) for label in s.labels})) for s in samples]
     layers: dict[int, np.ndarray] = {}
     height, width = spec.size_hw
-    pixels = np.empty((len(samples), height, width, 3), np.uint8)
-    masks = np.zeros((len(samples), height, width), np.uint8)
+    pixels = empty((len(samples), height, width, 3), np.uint8)
+    masks = empty((len(samples), height, width), np.uint8)
     has_mask = np.zeros(len(samples), bool)
     outlined = np.zeros(len(samples), bool)
 
@@ -116,6 +119,7 @@ def load_images(
         pixels[i] = preprocess.apply(spec, image)
         has_mask[i] = sample.labels[0] == good
         mask = mask_of(sample, image.shape[:2])
+        masks[i] = 0
         if mask is not None:
             has_mask[i] = sample.labels[0] == good or bool(mask.any())
             masks[i] = preprocess.apply_to_mask(spec, mask) * np.uint8(255)

@@ -1,71 +1,30 @@
-"""Images to batches: each epoch draws them anew and changes them, in threads beside the training.
+"""Images to batches: each epoch draws them anew and changes them, beside the training.
 
-The target of the map, `(h, w, K)`: 1 where the mask lies in the channel of a labelled defect, 0
-where a good part or another place shows nothing, -1 where nothing is known (no mask; the good
-channel). Where regions tell several defects of a part apart, each channel has its own mask; a mask
-file has no class and counts for all of them.
-
-While a step runs, threads make the pictures of the next batches. `tf.data` would not: where
-TensorFlow is told to be repeatable, it prefetches nothing that comes from Python. Each picture has
-its own seed, so neither the number of threads nor their order changes anything in it.
+While a step runs, the pictures of the next batches are made (`training/makers.py`). `tf.data` would
+not: where TensorFlow is told to be repeatable, it prefetches nothing that comes from Python. Each
+picture has its own seed, so neither who makes it nor the order changes anything in it.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 
 import keras
 import numpy as np
 
 from qc.recipe import AugmentTable
 from training.images import Images, Progress, class_weights, load_images
-from training.variants import Variant, Variants
+from training.makers import Makers
+from training.rows import Rows, with_places
 
-__all__ = ["UNKNOWN", "Batches", "Images", "Progress", "load_images", "map_target"]
-
-UNKNOWN = -1.0
+__all__ = ["Batches", "Images", "Progress", "load_images"]
 
 AHEAD = 2
 """Batches that are made while one is used."""
 
-Picture = tuple[Variant, np.ndarray]
-"""A sample as it was drawn, and the target of its map."""
-
-
-def map_target(
-    mask: np.ndarray,
-    labels: Sequence[int],
-    has_mask: bool,
-    good: int,
-    shape: tuple[int, int, int],
-) -> np.ndarray:
-    """Target of the map for one sample.
-
-    Args:
-        mask: `(H, W)` uint8, or `(H, W, K)` with a mask for each class.
-        labels: indices of the sample's classes.
-        has_mask: whether the mask is known.
-        good: index of the good class.
-        shape: `(h, w, K)` of the map; H and W are multiples of h and w.
-
-    Returns:
-        `(h, w, K)` float32 of 1, 0 and UNKNOWN.
-    """
-    rows, columns = shape[:2]
-    target = np.zeros(shape, np.float32)
-    for label in (k for k in labels if k != good):
-        if has_mask:
-            own = mask if mask.ndim == 2 else mask[:, :, label]
-            cells = own.reshape(rows, own.shape[0] // rows, columns, own.shape[1] // columns)
-            # one after the other: both at once take four times as long
-            target[:, :, label] = cells.max(axis=1).max(axis=2) > 127
-        else:
-            target[:, :, label] = UNKNOWN
-    target[:, :, good] = UNKNOWN
-    return target
+TOGETHER = 4
+"""Pictures that are asked for at once."""
 
 
 def mixed(
@@ -103,7 +62,8 @@ class Batches(keras.utils.PyDataset):
         seed: of the draw and the augmentation.
         epoch: number of the first epoch, so that a resumed run goes on as it would have.
         mixup: alpha of mixup, 0: none. The maps of a mixed batch are those of the first picture.
-        threads: that make the pictures; None: one for each core, four at most.
+        processes: that make the pictures beside the training; 0: its threads do.
+        threads: that make them then; None: one for each core, four at most.
     """
 
     def __init__(
@@ -118,16 +78,27 @@ class Batches(keras.utils.PyDataset):
         seed: int,
         epoch: int = 0,
         mixup: float = 0.0,
+        processes: int = 0,
         threads: int | None = None,
     ) -> None:
         super().__init__(workers=1)
-        self.images, self.good, self.map_shape = images, good, map_shape
+        self.images = with_places(images) if processes else images
+        self.map_shape = map_shape
         self.batch_size, self.seed, self.epoch, self.mixup = batch_size, seed, epoch, mixup
         weight = class_weights(images.truth(map_shape[2]), balance)
         self.probability = weight / weight.sum()
-        self.variants = Variants(images, good, table, balance)
-        self._pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 4), "batches")
-        self._making: dict[int, list[Future[Picture]]] = {}
+        self.rows = Rows(
+            self.images,
+            good,
+            table,
+            balance,
+            map_shape=map_shape,
+            batch_size=batch_size,
+            batches=1 + AHEAD,
+        )
+        self.makers = Makers(self.rows, processes, threads)
+        self._free = list(range(1 + AHEAD))
+        self._making: dict[int, tuple[int, list[Future[None]]]] = {}
         self._lock = threading.Lock()
         self._draw()
 
@@ -146,40 +117,53 @@ class Batches(keras.utils.PyDataset):
         return max(len(self.images) // self.batch_size, 1)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        drawn = [picture.result() for picture in self._take(index)]
-        images = np.stack([variant.image for variant, _ in drawn])
-        scores = np.zeros((len(drawn), self.map_shape[2]), np.float32)
-        for row, (variant, _) in zip(scores, drawn, strict=True):
-            row[list(variant.labels)] = 1.0
+        with self._lock:
+            self._begin(range(index, min(index + 1 + AHEAD, len(self))))
+            slot, filling = self._making[index]
+            try:
+                for some in filling:
+                    some.result()
+                rows = slice(len(self.chosen[self._of(index)]))
+                images = self.rows.pixels[slot, rows].copy()
+                scores = self.rows.scores[slot, rows].copy()
+                maps = self.rows.maps[slot, rows].copy()
+            finally:
+                self._drop(index)
         if self.mixup:
             rng = np.random.default_rng([self.seed, self.epoch, index])
             images, scores = mixed(images, scores, self.mixup, rng)
-        return images, {
-            "score": scores,
-            "attention": np.stack([target for _, target in drawn]),
-        }
+        return images, {"score": scores, "attention": maps}
 
-    def _take(self, index: int) -> list[Future[Picture]]:
-        """The pictures of a batch; those of the next ones are begun."""
-        with self._lock:
-            wanted = range(index, min(index + 1 + AHEAD, len(self)))
-            for other in self._making.keys() - set(wanted):
-                self._drop(other)
-            for i in wanted:
-                if i not in self._making:
-                    at = slice(i * self.batch_size, (i + 1) * self.batch_size)
-                    pairs = zip(self.chosen[at], self.seeds[at], strict=True)
-                    self._making[i] = [self._pool.submit(self._one, *pair) for pair in pairs]
-            return self._making.pop(index)
+    def _of(self, index: int) -> slice:
+        """Where the draw of the epoch has a batch."""
+        return slice(index * self.batch_size, (index + 1) * self.batch_size)
+
+    def _begin(self, wanted: range) -> None:
+        """Have batches made that are not yet, and no others."""
+        for other in self._making.keys() - set(wanted):
+            self._drop(other)
+        for index in wanted:
+            if index not in self._making:
+                at = self._of(index)
+                drawn = list(zip(self.chosen[at].tolist(), self.seeds[at].tolist(), strict=True))
+                slot = self._free.pop()
+                filling = [
+                    self.makers.submit(slot, first, drawn[first : first + TOGETHER])
+                    for first in range(0, len(drawn), TOGETHER)
+                ]
+                self._making[index] = slot, filling
 
     def _drop(self, index: int) -> None:
-        for picture in self._making.pop(index):
-            picture.cancel()
+        """Its rows may be filled with others, once nobody fills them any more."""
+        slot, filling = self._making.pop(index)
+        for some in filling:
+            some.cancel()
+        wait(filling)
+        self._free.append(slot)
 
-    def _one(self, index: int, seed: int) -> Picture:
-        drawn = self.variants.draw(index, int(seed))
-        target = map_target(drawn.mask, drawn.labels, drawn.has_mask, self.good, self.map_shape)
-        return drawn, target
+    def close(self) -> None:
+        """No batch is made after this."""
+        self.makers.close()
 
     def on_epoch_end(self) -> None:
         with self._lock:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from qc import plugins
 from qc.bundle import Bundle
@@ -16,7 +18,7 @@ from qc.decide import DecisionSpec
 from qc.errors import BundleError, FaultError
 from qc.metrics import share_interval
 from qc.replay import require_replay
-from training import devices
+from training import devices, shared
 from training.evaluate import Outputs, measure, overlay_range, run_keras, run_predictor
 from training.faithfulness import faithfulness
 from training.fit import fit
@@ -28,11 +30,14 @@ from training.randomise import random_flatbuffer, random_model
 from training.run import RunPlan, alone, finish_run, start_run
 
 
-def read_split(plan: RunPlan, split: str, running: Command) -> Images:
-    """Decode one split, with a progress bar."""
+def read_split(
+    plan: RunPlan, split: str, running: Command, empty: Callable[..., np.ndarray] = np.empty
+) -> Images:
+    """Decode one split, with a progress bar; `empty` as for `load_images`."""
+    good = plan.recipe.data.good
     with running.step(f"read {split.upper()}") as tell:
         return load_images(
-            plan.of_split(split), plan.classes, plan.recipe.data.good, plan.preprocess, tell
+            plan.of_split(split), plan.classes, good, plan.preprocess, tell, empty=empty
         )
 
 
@@ -48,7 +53,8 @@ def train_plan(
         DataError: a picture or its mask cannot be read, or the weights do not fit.
         UsageError, FaultError: as for `training.run.start_run`.
     """
-    train, val = (read_split(plan, split, running) for split in ("train", "val"))
+    train = read_split(plan, "train", running, shared.empty)
+    val = read_split(plan, "val", running)
     table = plan.recipe.train
     strategy = devices.replicas(table, min(table.batch_size, len(train)))
     keras.utils.set_random_seed(plan.recipe.seed)

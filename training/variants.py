@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,12 @@ class Variants:
         self.defects = Defects(images, good, table, balance) if table.copy_paste else None
         self._channels = 1 if images.colour == "grey" else 3
         self._own = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_own": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _own=threading.local())
 
     def draw(self, index: int, seed: int, source: int | None = None) -> Variant:
         """One sample, augmented; the same seed gives the same.

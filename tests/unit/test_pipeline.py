@@ -14,7 +14,8 @@ from qc.imageio import write_png
 from qc.preprocess import PreprocessSpec
 from qc.recipe import AugmentTable
 from qc.types import Sample
-from training.pipeline import UNKNOWN, Batches, Images, load_images, map_target
+from training.pipeline import Batches, Images, load_images
+from training.rows import UNKNOWN, map_target
 from training.variants import Variant
 
 CLASSES = ("good", "hole", "stain")
@@ -259,23 +260,23 @@ def test_the_next_batches_are_made_while_one_is_used() -> None:
     batches = _batches(images, BUSY)
     made: list[int] = []
     drawn = {int(seed): i for i, seed in enumerate(batches.seeds)}
-    plain = batches.variants.draw
+    plain = batches.rows.variants.draw
 
     def draw(index: int, seed: int) -> Variant:
         made.append(drawn[seed] // batches.batch_size)
         return plain(index, seed)
 
-    batches.variants.draw = draw  # type: ignore[method-assign]
+    batches.rows.variants.draw = draw  # type: ignore[method-assign]
     batches[0]
-    for started in batches._making.values():
-        wait(started)
+    for _, filling in batches._making.values():
+        wait(filling)
     assert sorted(made) == [0] * 4 + [1] * 4 + [2] * 4 and set(batches._making) == {1, 2}
     batches[1]
     batches[2]
     batches[3]
     assert sorted(made) == sorted([0, 1, 2, 3] * 4) and not batches._making
     batches[0]
-    batches.variants.draw = plain  # type: ignore[method-assign]
+    batches.rows.variants.draw = plain  # type: ignore[method-assign]
     batches.on_epoch_end()
     assert not batches._making and _same(_epoch(batches), _epoch(_batches(images, BUSY, epoch=1)))
 
@@ -286,7 +287,7 @@ def test_a_picture_that_cannot_be_made_stops_training() -> None:
     def fail(index: int, seed: int) -> Variant:
         raise FaultError("no memory")
 
-    batches.variants.draw = fail  # type: ignore[method-assign]
+    batches.rows.variants.draw = fail  # type: ignore[method-assign]
     with pytest.raises(FaultError, match="no memory"):
         batches[0]
 

@@ -19,8 +19,9 @@ from training.augment import Augmentation
 from training.copy_paste import Defects
 from training.datasets import load_samples
 from training.images import Images, class_weights, load_images
-from training.pipeline import UNKNOWN, Batches, map_target
+from training.pipeline import Batches
 from training.preview import _rows
+from training.rows import UNKNOWN, map_target
 from training.run import plan_run
 from training.variants import Variants
 

@@ -19,7 +19,10 @@ from qc.recipe import TrainTable
 
 def gpu_count() -> int:
     """Number of GPUs that the Keras backend can use."""
-    return len(keras.distribution.list_devices("gpu"))
+    try:
+        return len(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # JAX, where there are none
+        return 0
 
 
 def precision_of(table: TrainTable) -> str:

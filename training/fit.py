@@ -234,7 +234,10 @@ class _Keeper(keras.callbacks.Callback):
             variable.assign(value)
 
     def _save_model(self, path: Path) -> None:
-        float_copy(self.model).save(path, include_optimizer=False)
+        kept = float_copy(self.model)
+        # the same layers, never compiled: of a compiled model Keras keeps the optimiser too, which
+        # is three quarters of the file
+        keras.Model(kept.input, kept.output, name=kept.name).save(path)
 
     def _save_state(self) -> None:
         path = self.plan.path

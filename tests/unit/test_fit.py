@@ -7,21 +7,24 @@ batch normalisation, a schedule, and a running average of the weights.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from qc.errors import DataError, FaultError, UsageError
-from training import run
+from training import makers, run
 from training.evaluate import quick_figures, run_keras
 from training.fit import FitResult, Report, _replace, fit
 from training.head import EvidenceHead
@@ -204,6 +207,35 @@ def test_the_same_seed_gives_the_same_numbers(done: _Done, data: _Data, tmp_path
     _go_on(data, plan, done, epoch=1)
 
 
+def test_processes_that_make_the_pictures_change_no_number(
+    done: _Done, data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And they end with the training, also where it is cut off and goes on."""
+    begun: list[Any] = []
+    begin = makers.start_python
+
+    def noted(*told: Any, **how: Any) -> Any:
+        begun.append(begin(*told, **how))
+        return begun[-1]
+
+    monkeypatch.setattr(makers, "start_python", noted)
+    monkeypatch.setattr(makers, "WORTH", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    plan = _plan(data, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        _train(data, plan, report=_cut_off_at(len(data.train) // 8 + 2))
+    assert len(begun) == 2 and all(process.poll() == 0 for process in begun)
+    _go_on(data, plan, done, epoch=2)
+    assert len(begun) == 4 and all(process.poll() == 0 for process in begun)
+
+
+def test_the_kept_model_holds_no_optimiser(done: _Done) -> None:
+    with zipfile.ZipFile(done.plan.path / "model.keras") as kept:
+        assert not json.loads(kept.read("config.json"))["compile_config"]
+        with h5py.File(io.BytesIO(kept.read("model.weights.h5"))) as weights:
+            assert "layers" in weights and not weights.get("optimizer")
+
+
 def test_a_run_cut_off_in_an_epoch_goes_on_from_the_one_before(
     done: _Done, data: _Data, tmp_path: Path
 ) -> None:
@@ -356,33 +388,3 @@ def test_a_finished_run_is_read_back(done: _Done, data: _Data) -> None:
             assert ids == {s.sample_id for s in done.plan.of_split(split)} != set()
     with pytest.raises(DataError, match="does not exist"):
         open_run(done.plan.path, data.parts / "missing")
-
-
-@pytest.mark.parametrize("text", [None, "", "{", "{}", '{"recipe": {}}'])
-def test_what_is_not_a_run_is_refused(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "plan.json").write_text(text)
-    with pytest.raises(UsageError, match=r"this is not a run; expected .*qc train") as caught:
-        open_run(tmp_path)
-    assert caught.value.where == str(tmp_path)
-
-
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_class_that_a_split_lacks_is_named_before_training(
-    data: _Data, tmp_path: Path, split: str
-) -> None:
-    samples = plan_run(data.recipe, data=data.parts, runs=tmp_path).samples
-    gone = next(s.labels[0] for s in samples if s.labels[0] != "good")
-    other = "val" if split == "train" else "train"
-    file = tmp_path / "split.csv"
-    lines = [
-        f"{s.sample_id},{s.sample_id},{other if s.labels[0] == gone else s.split}" for s in samples
-    ]
-    file.write_text("sample_id,group,split\n" + "\n".join(lines) + "\n")
-    recipe = tmp_path / "toy.toml"
-    recipe.write_text(RECIPE.replace('good = "good"', f'good = "good"\nsplit = "{file}"'))
-    # the lots of the drawn parts would be torn apart, so they are left out of the folder
-    parts = tmp_path / "parts"
-    shutil.copytree(data.parts, parts, ignore=shutil.ignore_patterns("groups.csv"))
-    with pytest.raises(DataError, match=f"split '{split}' lacks a class.*found no {gone}"):
-        plan_run(recipe, data=parts, runs=tmp_path)

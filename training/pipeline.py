@@ -156,9 +156,7 @@ class Batches(keras.utils.PyDataset):
     def _drop(self, index: int) -> None:
         """Its rows may be filled with others, once nobody fills them any more."""
         slot, filling = self._making.pop(index)
-        for some in filling:
-            some.cancel()
-        wait(filling)
+        wait([some for some in filling if not some.cancel()])
         self._free.append(slot)
 
     def close(self) -> None:

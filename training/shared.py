@@ -43,6 +43,8 @@ def with_place(array: np.ndarray) -> np.ndarray:
     if place_of(array) is not None:
         return array
     copy = empty(array.shape, array.dtype)
+    if place_of(copy) is None:
+        return array
     copy[...] = array
     return copy
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from qc.types import Sample
 from training import makers, shared
 from training.images import Images
 from training.pipeline import Batches
+from training.rows import with_places
 from training.variants import Variant, Variants
 
 ROOT = Path(__file__).parents[2]
@@ -65,13 +69,21 @@ def _same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     return len(first) == len(second) and all(map(np.array_equal, first, second))
 
 
+def _seen_by_others(images: Images) -> Images:
+    """The same samples in memory that other processes see."""
+    found = with_places(images)
+    assert all(shared.place_of(a) for a in (found.pixels, found.masks, *found.layers.values()))
+    assert with_places(found).pixels is found.pixels, "no second copy"
+    return found
+
+
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
 @pytest.mark.parametrize("kept", ["in this process", "where others see it"])
 def test_processes_change_nothing(colour: str, kept: str) -> None:
     images = _images(colour)
     before = images.pixels.copy()
     if kept == "where others see it":
-        images = makers_seen(images)
+        images = _seen_by_others(images)
     threads, processes = _batches(images), _batches(images, processes=2)
     try:
         for _ in range(3):
@@ -82,16 +94,6 @@ def test_processes_change_nothing(colour: str, kept: str) -> None:
     finally:
         processes.close()
     assert np.array_equal(images.pixels, before), "they write into the batch, not into the samples"
-
-
-def makers_seen(images: Images) -> Images:
-    """The same samples in memory that other processes see."""
-    from training.rows import with_places
-
-    found = with_places(images)
-    assert all(shared.place_of(a) for a in (found.pixels, found.masks, *found.layers.values()))
-    assert with_places(found).pixels is found.pixels, "no second copy"
-    return found
 
 
 def test_a_batch_is_the_callers_own() -> None:
@@ -129,6 +131,28 @@ def test_closing_ends_the_processes() -> None:
         batches[0]
 
 
+@pytest.mark.parametrize("processes", [0, 1])
+def test_closing_while_a_batch_is_waited_for_holds_nobody_up(processes: int) -> None:
+    """As where a training ends by an error while Keras asks for its next batch."""
+    batches = _batches(_images(), processes=processes, threads=1)
+    told: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            for _ in range(1000):
+                _epoch(batches)
+                batches.on_epoch_end()
+        except (CancelledError, RuntimeError) as error:
+            told.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    time.sleep(1.5)
+    batches.close()
+    asking.join(20)
+    assert not asking.is_alive() and told
+
+
 def test_a_process_that_ends_is_told_of_and_not_waited_for() -> None:
     batches = _batches(_images(), processes=1)
     try:
@@ -141,7 +165,7 @@ def test_a_process_that_ends_is_told_of_and_not_waited_for() -> None:
         batches.close()
 
 
-def test_an_error_in_a_process_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_process_is_raised_here() -> None:
     """With what it was about; the process goes on."""
     images = _images()
     batches = _batches(images, processes=1)
@@ -226,6 +250,7 @@ def test_where_memory_cannot_be_shared_threads_make_them(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "memfd_create", none)
     batches = _batches(images, processes=2)
     assert _same(_epoch(batches), wanted) and batches.makers.processes == 0
+    assert batches.images.pixels is images.pixels, "no copy that brings nothing"
     monkeypatch.delattr(os, "memfd_create")
     batches = _batches(images, processes=2)
     assert _same(_epoch(batches), wanted) and batches.makers.processes == 0
@@ -297,8 +322,6 @@ def test_an_array_on_a_disk_is_not_taken_for_one(tmp_path: Path) -> None:
 
 
 def test_a_draw_that_was_sent_draws_the_same() -> None:
-    import pickle
-
     drawn = Variants(_images(), 0, BUSY, 0.5)
     sent: Variants = pickle.loads(pickle.dumps(drawn))
     for seed in range(10):

@@ -6,24 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from toy_sets import RECIPE
 
 from qc.errors import DataError, UsageError
 from training.run import open_run, plan_run
-
-RECIPE = """
-name = "toy"
-
-[data]
-path = "parts"
-good = "good"
-
-[model]
-backbone = "inverted_residual"
-size_hw = [32, 32]
-
-[train]
-epochs = 1
-"""
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "{}", '{"recipe": {}}'])

@@ -17,7 +17,6 @@ from qc.card_cli import card
 from qc.console import AsJson, Verbose, command, load
 from qc.doctor_cli import doctor
 from qc.evaluate_cli import DataOption, compare, evaluate
-from qc.huge_pages import restart_with_huge_pages
 from qc.journal_cli import journal_app
 from qc.keys_cli import keys_app
 from qc.line_cli import line_app, run
@@ -350,6 +349,8 @@ def main() -> None:
     """
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb == "train":
+        from qc.huge_pages import restart_with_huge_pages
+
         restart_with_huge_pages()
     named = copy(app)
     named.registered_commands = [c for c in app.registered_commands if _verb(c) == verb]

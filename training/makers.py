@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from qc.cores import usable_cores
 from qc.errors import FaultError
 from training import shared
 from training.python_process import start_python
@@ -43,16 +44,10 @@ def worthwhile_processes(pictures: int, gpus: int) -> int:
         pictures: of all epochs.
         gpus: that train, for which a CPU's cores are free.
     """
-    cores = _cores()
+    cores = usable_cores()
     if pictures < WORTH or cores < 2:
         return 0
     return min(cores, 16 if gpus else 4)
-
-
-def _cores() -> int:
-    """That this program may use."""
-    given = getattr(os, "sched_getaffinity", None)  # of Linux
-    return len(given(0)) if given else os.cpu_count() or 1
 
 
 class Makers:
@@ -69,14 +64,9 @@ class Makers:
         self._sent = _as_sent(rows) if processes else None
         self._begun: list[subprocess.Popen[bytes]] = []
         self._own = threading.local()
-        number = processes if self._sent else threads or min(_cores(), 4)
+        number = processes if self._sent else threads or min(usable_cores(), 4)
         # for pictures of this size OpenCV's own threads cost cores and bring nothing
         self._pool = ThreadPoolExecutor(number, "makers", cv2.setNumThreads, (1,))
-
-    @property
-    def processes(self) -> int:
-        """How many have begun."""
-        return len(self._begun)
 
     def submit(self, batch: int, first: int, drawn: Sequence[tuple[int, int]]) -> Future[None]:
         """Have rows filled, as `Rows.fill` does; a FaultError where a process has ended."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.doctor.checks import Examination
+from qc.cores import usable_cores
 
 LEAST_MEMORY = 256e6
 """Bytes; what a line with small frames needs, with some to spare."""
@@ -81,7 +82,7 @@ def _processor(found: Examination, root: Path) -> None:
     machine = platform.machine()
     flags = set((told.get("flags") or told.get("Features") or "").split())
     have = [flag for flag in (*_X86, *_ARM) if flag in flags]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     share = _share(root)
     text = f"{model}, {cores} cores, {' '.join(have) or 'flags unknown'}"
     if share is not None:

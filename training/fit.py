@@ -111,6 +111,10 @@ def fit(
                 verbose=0,
                 callbacks=[keeper],
             )
+        except Exception:
+            if batches.failed is None:
+                raise
+            raise batches.failed from batches.failed.__cause__
         finally:
             batches.close()
     for file in plan.path.glob("*checkpoint*"):

@@ -100,6 +100,8 @@ class Batches(keras.utils.PyDataset):
         self._free = list(range(1 + AHEAD))
         self._making: dict[int, tuple[int, list[Future[None]]]] = {}
         self._lock = threading.Lock()
+        self.failed: Exception | None = None
+        """Why a batch could not be made: TensorFlow raises an error of its own in its place."""
         self._draw()
 
     def _draw(self) -> None:
@@ -127,6 +129,9 @@ class Batches(keras.utils.PyDataset):
                 images = self.rows.pixels[slot, rows].copy()
                 scores = self.rows.scores[slot, rows].copy()
                 maps = self.rows.maps[slot, rows].copy()
+            except Exception as error:
+                self.failed = error
+                raise
             finally:
                 self._drop(index)
         if self.mixup:

@@ -7,7 +7,6 @@ batch normalisation, a schedule, and a running average of the weights.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import subprocess
@@ -30,6 +29,7 @@ from training.fit import FitResult, Report, _replace, fit
 from training.head import EvidenceHead
 from training.pipeline import Images, load_images
 from training.run import RunPlan, alone, finish_run, open_run, plan_run, start_run
+from training.variants import Variant, Variants
 
 pytestmark = pytest.mark.usefixtures("repeatable")
 
@@ -232,7 +232,7 @@ def test_processes_that_make_the_pictures_change_no_number(
 def test_the_kept_model_holds_no_optimiser(done: _Done) -> None:
     with zipfile.ZipFile(done.plan.path / "model.keras") as kept:
         assert not json.loads(kept.read("config.json"))["compile_config"]
-        with h5py.File(io.BytesIO(kept.read("model.weights.h5"))) as weights:
+        with kept.open("model.weights.h5") as file, h5py.File(file) as weights:
             assert "layers" in weights and not weights.get("optimizer")
 
 
@@ -306,6 +306,22 @@ def test_a_run_that_diverges_is_a_fault(data: _Data, tmp_path: Path) -> None:
     assert not (plan.path / "result.json").exists()
 
 
+def test_why_a_picture_cannot_be_made_is_told(
+    data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what TensorFlow makes of it, once it asks for the batches itself."""
+    draw, left = Variants.draw, iter(range(2 * len(data.train)))
+
+    def fail(*told: Any) -> Variant:
+        if next(left, None) is None:
+            raise FaultError("no memory")
+        return draw(*told)
+
+    monkeypatch.setattr(Variants, "draw", fail)
+    with pytest.raises(FaultError, match=r"^no memory$"):
+        _train(data, _plan(data, tmp_path))
+
+
 def test_a_disk_that_cannot_be_written_is_a_fault(
     data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,14 +376,6 @@ def test_of_two_that_begin_a_run_at_once_one_is_told(
     assert start_run(plan, data.recipe, resume=False)
     with pytest.raises(UsageError, match=r"another qc train has just begun this run.*"):
         start_run(plan, data.recipe, resume=False)
-
-
-def test_a_file_where_the_run_would_be_is_no_run(data: _Data, tmp_path: Path) -> None:
-    plan = _plan(data, tmp_path)
-    plan.path.parent.mkdir(parents=True, exist_ok=True)
-    plan.path.write_text("a file")
-    with pytest.raises(FaultError, match=r"the run cannot be written.*File exists"):
-        start_run(plan, data.recipe, resume=True)
 
 
 def test_a_finished_run_is_not_begun_again(done: _Done, data: _Data) -> None:

@@ -1,4 +1,4 @@
-"""What is told before a training begins: no run, or a class that a split lacks."""
+"""What is told before a training begins: no run, no place for one, a class that a split lacks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from toy_sets import RECIPE
 
-from qc.errors import DataError, UsageError
-from training.run import open_run, plan_run
+from qc.errors import DataError, FaultError, UsageError
+from training.run import open_run, plan_run, start_run
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "{}", '{"recipe": {}}'])
@@ -41,3 +41,13 @@ def test_a_class_that_a_split_lacks_is_named_before_training(
     shutil.copytree(drawn_parts, parts, ignore=shutil.ignore_patterns("groups.csv"))
     with pytest.raises(DataError, match=f"split '{split}' lacks a class.*found no {gone}"):
         plan_run(recipe, data=parts, runs=tmp_path)
+
+
+def test_a_file_where_the_run_would_be_is_no_run(drawn_parts: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(RECIPE)
+    plan = plan_run(recipe, data=drawn_parts, runs=tmp_path / "runs")
+    plan.path.parent.mkdir(parents=True, exist_ok=True)
+    plan.path.write_text("a file")
+    with pytest.raises(FaultError, match=r"the run cannot be written.*File exists"):
+        start_run(plan, recipe, resume=True)
